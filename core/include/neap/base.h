@@ -17,7 +17,8 @@
 
 #define NEAP_EXPORT       __attribute__((visibility("default")))
 #define NEAP_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define neap_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define neap_container_of(ptr, type, member)                                                       \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 void *neap_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *neap_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));

@@ -11,12 +11,16 @@ struct neap_buf {
     size_t len, cap, max;
     bool overflow;
 };
-#define NEAP_BUF_INIT {0}
+#define NEAP_BUF_INIT                                                                              \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 void neap_buf_append(struct neap_buf *b, const void *data, size_t len);
 void neap_buf_str(struct neap_buf *b, const char *s);
 void neap_buf_char(struct neap_buf *b, char c);
-void neap_buf_printf(struct neap_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void neap_buf_printf(struct neap_buf *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void neap_buf_u64(struct neap_buf *b, uint64_t v);
 /* Appends <s> as a JSON string with its quotes (RFC 8259; control characters, quote and backslash
  * escaped, and <, >, & as Go's encoder does: \u003c \u003e \u0026). */

@@ -73,7 +73,10 @@ struct neap_err {
     unsigned cause_count;
     struct neap_err_details details;
 };
-#define NEAP_ERR_INIT {0}
+#define NEAP_ERR_INIT                                                                              \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 /* Sets <err> (releasing what it held) and returns <code>, so `return neap_err_set(err, ...)` reads
  * well. <err> may be NULL: only the code is returned. thread: any. */

@@ -30,15 +30,16 @@ void neap_json_write_sorted(struct neap_buf *out, yyjson_mut_val *v);
 
 /* ---- patches: <target> is changed in place or replaced ------------------------------------- */
 int neap_patch_json(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val *patch,
-                    size_t copy_max, struct neap_err *err);                   /* RFC 6902 */
+                    size_t copy_max, struct neap_err *err); /* RFC 6902 */
 int neap_patch_merge(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val *patch,
-                     struct neap_err *err);                                   /* RFC 7386 */
+                     struct neap_err *err); /* RFC 7386 */
 
 /* ---- trees -------------------------------------------------------------------------------- */
 /* Value at a dotted path ("spec.template.spec"); NULL: absent. No lists on the way. */
 yyjson_mut_val *neap_json_at(yyjson_mut_val *root, const char *path);
 yyjson_val *neap_json_val_at(yyjson_val *root, const char *path);
-const char *neap_json_str_at(yyjson_mut_val *root, const char *path); /* NULL: absent or no string */
+const char *neap_json_str_at(yyjson_mut_val *root,
+                             const char *path); /* NULL: absent or no string */
 const char *neap_json_val_str_at(yyjson_val *root, const char *path);
 /* Makes the objects on the way. <value> is linked, not copied. NULL removes the last key. */
 bool neap_json_set_at(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *path,

@@ -18,17 +18,17 @@ enum neap_value_type {
     NEAP_T_INT64,
     NEAP_T_DOUBLE,
     NEAP_T_BOOL,
-    NEAP_T_BYTES,         /* base64 in JSON */
-    NEAP_T_TIME,          /* metav1.Time: RFC 3339 seconds; null when zero */
-    NEAP_T_MICROTIME,     /* six digits */
-    NEAP_T_DURATION,      /* metav1.Duration: Go's "1h2m" */
-    NEAP_T_QUANTITY,      /* resource.Quantity, normalised */
+    NEAP_T_BYTES,     /* base64 in JSON */
+    NEAP_T_TIME,      /* metav1.Time: RFC 3339 seconds; null when zero */
+    NEAP_T_MICROTIME, /* six digits */
+    NEAP_T_DURATION,  /* metav1.Duration: Go's "1h2m" */
+    NEAP_T_QUANTITY,  /* resource.Quantity, normalised */
     NEAP_T_INT_OR_STRING,
-    NEAP_T_STRUCT,        /* .type says which */
-    NEAP_T_ARRAY,         /* of .item */
-    NEAP_T_MAP,           /* string to .item */
-    NEAP_T_RAW,           /* any JSON (RawExtension, JSON): kept verbatim, keys sorted */
-    NEAP_T_FIELDS_V1,     /* managedFields' field set: verbatim */
+    NEAP_T_STRUCT,    /* .type says which */
+    NEAP_T_ARRAY,     /* of .item */
+    NEAP_T_MAP,       /* string to .item */
+    NEAP_T_RAW,       /* any JSON (RawExtension, JSON): kept verbatim, keys sorted */
+    NEAP_T_FIELDS_V1, /* managedFields' field set: verbatim */
 };
 
 /* What a zero value means (kubernetes-api/zero.tsv): DROP: same as absent; KEEP: explicit zero is
@@ -42,12 +42,12 @@ enum { NEAP_PATCH_REPLACE = 0, NEAP_PATCH_MERGE = 1, NEAP_PATCH_RETAIN_KEYS = 2 
 
 /* field flags */
 enum {
-    NEAP_F_REQUIRED = 1,   /* by the published schema */
-    NEAP_F_IMMUTABLE = 2,  /* may not change on update (validation.tsv) */
-    NEAP_F_ENUM_OPEN = 4,  /* enum lists known values only */
-    NEAP_F_INLINE_PB = 8,  /* protobuf number is a path through embedded messages */
-    NEAP_F_MUST = 16,      /* validation says required: FieldValueRequired when zero */
-    NEAP_F_MAP_ATOMIC = 32,/* server-side apply: map or struct is atomic */
+    NEAP_F_REQUIRED = 1,    /* by the published schema */
+    NEAP_F_IMMUTABLE = 2,   /* may not change on update (validation.tsv) */
+    NEAP_F_ENUM_OPEN = 4,   /* enum lists known values only */
+    NEAP_F_INLINE_PB = 8,   /* protobuf number is a path through embedded messages */
+    NEAP_F_MUST = 16,       /* validation says required: FieldValueRequired when zero */
+    NEAP_F_MAP_ATOMIC = 32, /* server-side apply: map or struct is atomic */
 };
 
 struct neap_type;
@@ -67,31 +67,31 @@ struct neap_range {
 struct neap_field {
     const char *name;
     struct neap_shape shape;
-    uint8_t zero;      /* enum neap_zero */
-    uint8_t list;      /* enum neap_list_type */
-    uint8_t patch;     /* NEAP_PATCH_* */
-    uint8_t pb_type;   /* 0: the obvious one of the shape; else NEAP_PB_* (generated) */
-    uint16_t flags;    /* NEAP_F_* */
-    uint8_t pb_depth;  /* length of pb */
-    const uint16_t *pb;            /* protobuf numbers: one, or a path through embedded messages */
-    const char *merge_key;         /* strategic merge patch */
-    const char *const *list_keys;  /* list type map; NULL-terminated */
-    const char *const *enum_values;/* NULL-terminated, or NULL */
-    const char *default_json;      /* canonical JSON of the fixed default, or NULL */
+    uint8_t zero;                 /* enum neap_zero */
+    uint8_t list;                 /* enum neap_list_type */
+    uint8_t patch;                /* NEAP_PATCH_* */
+    uint8_t pb_type;              /* 0: the obvious one of the shape; else NEAP_PB_* (generated) */
+    uint16_t flags;               /* NEAP_F_* */
+    uint8_t pb_depth;             /* length of pb */
+    const uint16_t *pb;           /* protobuf numbers: one, or a path through embedded messages */
+    const char *merge_key;        /* strategic merge patch */
+    const char *const *list_keys; /* list type map; NULL-terminated */
+    const char *const *enum_values;   /* NULL-terminated, or NULL */
+    const char *default_json;         /* canonical JSON of the fixed default, or NULL */
     const char *const *default_kinds; /* the default holds only in these kinds; NULL: in all */
-    const struct neap_range *range;/* numbers; NULL: none */
-    const char *doc;               /* our own description, or NULL */
+    const struct neap_range *range;   /* numbers; NULL: none */
+    const char *doc;                  /* our own description, or NULL */
 };
 
 struct neap_type {
-    const char *name;               /* io.k8s.api.core.v1.PodSpec */
-    const struct neap_field *fields;/* in canonical order: protobuf number, then name */
+    const char *name;                /* io.k8s.api.core.v1.PodSpec */
+    const struct neap_field *fields; /* in canonical order: protobuf number, then name */
     uint16_t field_count;
-    const uint16_t *by_name;        /* indexes of fields sorted by name (bytes) */
+    const uint16_t *by_name; /* indexes of fields sorted by name (bytes) */
     const char *doc;
     /* union members etc. are checked in api/rest/validate */
-    bool atomic;                    /* server-side apply: x-kubernetes-map-type atomic */
-    bool preserve_unknown;          /* custom kinds */
+    bool atomic;           /* server-side apply: x-kubernetes-map-type atomic */
+    bool preserve_unknown; /* custom kinds */
 };
 
 /* A column of `kubectl get`. Either a path ("spec.type", "metadata.creationTimestamp") or the name
@@ -104,38 +104,47 @@ struct neap_column {
 };
 
 enum neap_verb_bits {
-    NEAP_VERB_GET = 1, NEAP_VERB_LIST = 2, NEAP_VERB_WATCH = 4, NEAP_VERB_CREATE = 8,
-    NEAP_VERB_UPDATE = 16, NEAP_VERB_PATCH = 32, NEAP_VERB_DELETE = 64,
+    NEAP_VERB_GET = 1,
+    NEAP_VERB_LIST = 2,
+    NEAP_VERB_WATCH = 4,
+    NEAP_VERB_CREATE = 8,
+    NEAP_VERB_UPDATE = 16,
+    NEAP_VERB_PATCH = 32,
+    NEAP_VERB_DELETE = 64,
     NEAP_VERB_DELETECOLLECTION = 128,
 };
 
 struct neap_subresource {
-    const char *name;       /* "status", "scale", "log" */
-    const char *kind;       /* discovery's kind */
+    const char *name;                      /* "status", "scale", "log" */
+    const char *kind;                      /* discovery's kind */
     const char *body_group, *body_version; /* where they differ from the resource's, else NULL */
     const struct neap_type *type;          /* of the body, or NULL */
-    uint16_t verbs;         /* NEAP_VERB_* */
-    const char *const *reset_on_write; /* dotted paths that a write to it ignores */
+    uint16_t verbs;                        /* NEAP_VERB_* */
+    const char *const *reset_on_write;     /* dotted paths that a write to it ignores */
     bool unconditional_update;
 };
 
 enum neap_name_style {
-    NEAP_NAME_SUBDOMAIN, NEAP_NAME_SUBDOMAIN52, NEAP_NAME_LABEL, NEAP_NAME_SEGMENT, NEAP_NAME_IP,
+    NEAP_NAME_SUBDOMAIN,
+    NEAP_NAME_SUBDOMAIN52,
+    NEAP_NAME_LABEL,
+    NEAP_NAME_SEGMENT,
+    NEAP_NAME_IP,
     NEAP_NAME_SIGNER,
 };
 
 /* A selectable field beside metadata.name and metadata.namespace. Indexed fields are kept in the
  * object's head in this order. */
 struct neap_selectable {
-    const char *path;    /* the selector's name: "spec.nodeName" */
-    const char *from;    /* path in the object when it differs ("spec.host" is spec.nodeName) */
-    const char *dflt;    /* value when absent: "" mostly */
+    const char *path; /* the selector's name: "spec.nodeName" */
+    const char *from; /* path in the object when it differs ("spec.host" is spec.nodeName) */
+    const char *dflt; /* value when absent: "" mostly */
 };
 
 /* One resource of one version. Several kinds of one storage share <storage>. */
 struct neap_kind {
     const char *group, *version, *kind, *list_kind;
-    const char *resource, *singular;        /* "pods", "pod" */
+    const char *resource, *singular;                    /* "pods", "pod" */
     const char *const *short_names, *const *categories; /* NULL-terminated */
     bool namespaced;
     uint16_t verbs;
@@ -154,16 +163,16 @@ struct neap_kind {
     uint8_t generation_at_create;
     const char *const *generation_bumped_by; /* top-level paths */
     const char *status_at_create;            /* NULL kept; "" cleared; else JSON that replaces it */
-    const char *const *reset_on_write;       /* top-level paths ignored on a write to the resource */
+    const char *const *reset_on_write; /* top-level paths ignored on a write to the resource */
     const char *const *reset_on_status_write;
-    bool virtual_kind;      /* never stored: reviews, bindings, componentstatuses */
-    bool not_enforced;      /* stored, but nothing acts on it: answers with a Warning */
+    bool virtual_kind; /* never stored: reviews, bindings, componentstatuses */
+    bool not_enforced; /* stored, but nothing acts on it: answers with a Warning */
     const char *not_enforced_note;
-    int64_t ttl_s;          /* records expire after (events: 3600); 0 never */
+    int64_t ttl_s; /* records expire after (events: 3600); 0 never */
     /* Versions of one stored object: the storage kind and how to get from it to here. */
-    const struct neap_kind *storage;         /* itself when it is the storage version */
-    const char *convert;                     /* name of a conversion in core/kind/convert.c */
-    unsigned index;                          /* of the storage kind among all: dense, for tables */
+    const struct neap_kind *storage; /* itself when it is the storage version */
+    const char *convert;             /* name of a conversion in core/kind/convert.c */
+    unsigned index;                  /* of the storage kind among all: dense, for tables */
 };
 
 /* All built-in kinds, sorted by group, version, resource. thread: any; immutable. */

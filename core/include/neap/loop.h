@@ -58,8 +58,8 @@ struct neap_timer *neap_timer_close(struct neap_timer *t);
  * close it only after neap_fd_close(). */
 enum { NEAP_READABLE = 1, NEAP_WRITABLE = 2, NEAP_HANGUP = 4 };
 struct neap_fd;
-struct neap_fd *neap_fd_new(struct neap_loop *loop, int fd,
-                            void (*cb)(void *arg, int events), void *arg);
+struct neap_fd *neap_fd_new(struct neap_loop *loop, int fd, void (*cb)(void *arg, int events),
+                            void *arg);
 /* events 0: paused. */
 void neap_fd_set(struct neap_fd *f, int events);
 struct neap_fd *neap_fd_close(struct neap_fd *f);
@@ -74,7 +74,7 @@ struct neap_signal *neap_signal_close(struct neap_signal *s);
  * /dev/null), stdout and stderr are captured up to <output_max> bytes each, then the rest is
  * dropped. After <timeout_ms> (0: none) it is killed with SIGKILL. */
 struct neap_child_result {
-    int status;       /* exit code; 128 + signal when killed; -errno when it could not start */
+    int status; /* exit code; 128 + signal when killed; -errno when it could not start */
     bool timed_out;
     const char *out, *err; /* borrowed until the callback returns */
     size_t out_len, err_len;

@@ -10,7 +10,10 @@ struct neap_map {
     struct neap_map_slot *slots;
     size_t count, cap, tombs;
 };
-#define NEAP_MAP_INIT {0}
+#define NEAP_MAP_INIT                                                                              \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 void *neap_map_get(const struct neap_map *m, const char *key);
 void *neap_map_getn(const struct neap_map *m, const char *key, size_t len);

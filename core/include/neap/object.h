@@ -60,8 +60,8 @@ yyjson_doc *neap_object_parse(const struct neap_object *o, const yyjson_alc *alc
 
 /* Writes the key; <namespace> NULL or "" for cluster-scoped and prefixes. <name> NULL: the prefix
  * that ends in '/'. */
-void neap_object_key_make(struct neap_buf *out, const struct neap_kind *kind, const char *namespace_,
-                          const char *name);
+void neap_object_key_make(struct neap_buf *out, const struct neap_kind *kind,
+                          const char *namespace_, const char *name);
 
 /* ---- selectors ---------------------------------------------------------------------------- */
 struct neap_selector; /* label and field requirements, immutable */

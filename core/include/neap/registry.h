@@ -13,10 +13,10 @@ struct neap_registry_options {
     const struct neap_store_plugin *store;
     const struct neap_host *store_host;
     const struct neap_clock *clock;
-    uint64_t history_ns;    /* watch history kept: default 5 min */
-    size_t history_bytes;   /* default 256 MiB: memory of the rings together */
-    uint64_t pin_ns;        /* a named pin (continue token) lives so long: 5 min */
-    size_t queue_max;       /* transactions waiting: more are NEAP_ETOOMANYREQUESTS; default 65536 */
+    uint64_t history_ns;  /* watch history kept: default 5 min */
+    size_t history_bytes; /* default 256 MiB: memory of the rings together */
+    uint64_t pin_ns;      /* a named pin (continue token) lives so long: 5 min */
+    size_t queue_max;     /* transactions waiting: more are NEAP_ETOOMANYREQUESTS; default 65536 */
 };
 
 /* Opens the store, loads it, refills the rings, starts the writer thread.
@@ -51,8 +51,8 @@ struct neap_iter {
     size_t prefix_len;
     char prefix_buf[384];
 };
-void neap_iter_init(struct neap_iter *it, const struct neap_snapshot *s, const struct neap_kind *kind,
-                    const char *namespace_, const char *after_key);
+void neap_iter_init(struct neap_iter *it, const struct neap_snapshot *s,
+                    const struct neap_kind *kind, const char *namespace_, const char *after_key);
 struct neap_object *neap_iter_next(struct neap_iter *it); /* borrowed; NULL: the end */
 
 /* Indexes: objects whose selectable field i (kind->selectable[i]) has the value; objects owned by uid.
@@ -86,13 +86,14 @@ struct neap_txn {
     void (*done)(struct neap_txn *txn);
     void *data;
     /* out */
-    int result;             /* 0; NEAP_ECONFLICT; NEAP_ENOSPC; NEAP_ETOOMANYREQUESTS; ... */
+    int result; /* 0; NEAP_ECONFLICT; NEAP_ENOSPC; NEAP_ETOOMANYREQUESTS; ... */
     uint64_t revision;
-    size_t conflict_op;     /* which operation's expectation failed */
+    size_t conflict_op;         /* which operation's expectation failed */
     uint64_t conflict_revision; /* the key's revision then; 0: it does not exist */
-    struct neap_object **objects; /* per op: the published object (delete: last state at `revision`);
+    struct neap_object *
+        *objects;          /* per op: the published object (delete: last state at `revision`);
                                      references owned by the txn until neap_txn_done */
-    struct neap_txn *next;  /* the registry's */
+    struct neap_txn *next; /* the registry's */
 };
 /* Queues it; `done` comes on txn->loop after it is durable and published: a snapshot pinned then holds
  * it. thread: any. blocks: no. */
@@ -104,15 +105,16 @@ enum neap_event_type { NEAP_ADDED, NEAP_MODIFIED, NEAP_DELETED };
 struct neap_event {
     enum neap_event_type type;
     uint64_t revision;
-    struct neap_object *object;   /* reference owned by the receiver; DELETED: last state (matching the
+    struct neap_object
+        *object; /* reference owned by the receiver; DELETED: last state (matching the
                                      selector) at the new revision */
 };
 struct neap_watch;
 struct neap_watch_options {
     const struct neap_kind *kind;
-    const char *namespace_;                /* NULL or "": all */
-    const struct neap_selector *selector;  /* NULL: all; borrowed while open */
-    uint64_t after;                        /* revision; events after it */
+    const char *namespace_;               /* NULL or "": all */
+    const struct neap_selector *selector; /* NULL: all; borrowed while open */
+    uint64_t after;                       /* revision; events after it */
     struct neap_loop *loop;
     /* There may be events. Coalesced: not called again until neap_watch_next() has returned 0. */
     void (*wake)(void *arg);

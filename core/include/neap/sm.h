@@ -16,9 +16,9 @@ struct neap_sm_state {
 struct neap_sm {
     const struct neap_sm_state *table;
     unsigned count, state;
-    const char *kind; /* "pod": static */
-    char id[64];      /* for the trace */
-    bool (*invariant)(const struct neap_sm *sm); /* may be NULL */
+    const char *kind;                                                  /* "pod": static */
+    char id[64];                                                       /* for the trace */
+    bool (*invariant)(const struct neap_sm *sm);                       /* may be NULL */
     void (*moved)(const struct neap_sm *sm, unsigned from, void *arg); /* trace; may be NULL */
     void *moved_arg;
 };

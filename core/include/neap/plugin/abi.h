@@ -30,7 +30,12 @@ enum neap_plugin_kind {
     NEAP_PLUGIN_SCHEDULER = 6,
 };
 
-enum neap_option_type { NEAP_OPTION_STRING, NEAP_OPTION_INT, NEAP_OPTION_BOOL, NEAP_OPTION_DURATION };
+enum neap_option_type {
+    NEAP_OPTION_STRING,
+    NEAP_OPTION_INT,
+    NEAP_OPTION_BOOL,
+    NEAP_OPTION_DURATION
+};
 
 /* One option; the same table parses the file and flags, makes `config print` and the documentation.
  * Durations are milliseconds as numbers and "5m", "250ms" as text. */

@@ -59,7 +59,7 @@ struct neap_host_object {
 struct neap_host {
     uint32_t struct_size;
     uint16_t abi_major, abi_minor;
-    void *ctx; /* first argument of log, loop and config functions */
+    void *ctx;            /* first argument of log, loop and config functions */
     const char *instance; /* 6 hex digits: in every host-wide name that the plugin makes */
     const char *data_dir; /* of this plugin: DIR/plugins/<name>, made, 0700 */
     const struct neap_host_log *log;

@@ -12,7 +12,7 @@
 
 struct neap_store_record {
     uint64_t revision;
-    const char *key; /* "/registry/core/pods/default/a", NUL-terminated */
+    const char *key;   /* "/registry/core/pods/default/a", NUL-terminated */
     const void *value; /* NULL: deleted */
     size_t value_len;
     int64_t expires_wall_ns; /* 0: never */
@@ -24,7 +24,7 @@ struct neap_store_change {
     const void *value; /* NULL: delete */
     size_t value_len;
     int64_t expires_wall_ns;
-    bool check_only;   /* only `expected` is checked: the key is not written */
+    bool check_only; /* only `expected` is checked: the key is not written */
 };
 #define NEAP_STORE_ANY UINT64_MAX
 
@@ -34,7 +34,7 @@ struct neap_store_txn {
     /* Embedded stores: set by the registry, which has checked `expected`. Distributed stores: set by the
      * plugin from the engine's answer. */
     uint64_t revision;
-    int result;            /* 0, NEAP_ECONFLICT, or another NEAP_E*; embedded stores leave it 0 */
+    int result; /* 0, NEAP_ECONFLICT, or another NEAP_E*; embedded stores leave it 0 */
     const char *conflict_key; /* the key whose expectation failed: borrowed from changes */
 };
 
@@ -57,10 +57,9 @@ struct neap_store_plugin {
     /* mandatory. First every live key (any order, each once), then the retained history in revision
      * order (deletes have no value), by the callback; then the counters. Values are borrowed until
      * the callback returns; non-zero from it stops the load with that code. */
-    int (*load)(void *self,
-                int (*live)(void *arg, const struct neap_store_record *record),
-                int (*history)(void *arg, const struct neap_store_record *record),
-                void *arg, uint64_t *ret_revision, uint64_t *ret_compacted);
+    int (*load)(void *self, int (*live)(void *arg, const struct neap_store_record *record),
+                int (*history)(void *arg, const struct neap_store_record *record), void *arg,
+                uint64_t *ret_revision, uint64_t *ret_compacted);
     /* mandatory. Makes the transactions durable in one group (one fsync) and calls follow for each that
      * succeeded, before it returns (embedded) or when the engine tells (distributed). A negative return
      * value: the whole group failed, nothing of it is durable: NEAP_ENOSPC lets the server go on
