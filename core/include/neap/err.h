@@ -106,7 +106,7 @@ void neap_err_done(struct neap_err *err);
 int neap_err_http_status(int code);
 const char *neap_err_reason(int code);
 const char *neap_err_name(int code);
-/* The code for an errno value: ENOSPC NEAP_ENOSPC, ENOENT NEAP_ENOTFOUND, ... else NEAP_EIO. */
+/* The code for an errno value: ENOSPC NEAP_ENOSPACE, ENOENT NEAP_ENOTFOUND, ... else NEAP_EIO. */
 int neap_err_from_errno(int errnum);
 /* neap_err_set(code of errnum, "<text>: strerror"). */
 int neap_err_errno(struct neap_err *err, int errnum, const char *fmt, ...)

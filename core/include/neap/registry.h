@@ -86,7 +86,7 @@ struct neap_txn {
     void (*done)(struct neap_txn *txn);
     void *data;
     /* out */
-    int result; /* 0; NEAP_ECONFLICT; NEAP_ENOSPC; NEAP_ETOOMANYREQUESTS; ... */
+    int result; /* 0; NEAP_ECONFLICT; NEAP_ENOSPACE; NEAP_ETOOMANYREQUESTS; ... */
     uint64_t revision;
     size_t conflict_op;         /* which operation's expectation failed */
     uint64_t conflict_revision; /* the key's revision then; 0: it does not exist */

@@ -62,7 +62,7 @@ struct neap_store_plugin {
                 uint64_t *ret_revision, uint64_t *ret_compacted);
     /* mandatory. Makes the transactions durable in one group (one fsync) and calls follow for each that
      * succeeded, before it returns (embedded) or when the engine tells (distributed). A negative return
-     * value: the whole group failed, nothing of it is durable: NEAP_ENOSPC lets the server go on
+     * value: the whole group failed, nothing of it is durable: NEAP_ENOSPACE lets the server go on
      * serving reads; NEAP_EIO (a failed fsync) ends the process: it is never retried. */
     int (*write)(void *self, struct neap_store_txn *txns, size_t count);
     /* mandatory. Drops history at or below <revision>, in a slice of bounded time (10 ms); *ret_done
