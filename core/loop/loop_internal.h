@@ -1,0 +1,26 @@
+/* Shared inside core/loop. */
+#ifndef NEAP_LOOP_INTERNAL_H
+#define NEAP_LOOP_INTERNAL_H
+
+#include <neap/loop.h>
+#include <pthread.h>
+#include <uv.h>
+
+struct post {
+    struct post *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct neap_loop {
+    uv_loop_t uv;
+    const char *name;
+    const struct neap_clock *clock;
+    uv_async_t wakeup;
+    pthread_mutex_t lock; /* guards posts */
+    struct post *posts, **posts_tail;
+    pthread_t thread;
+    bool running, stopping;
+};
+
+#endif
