@@ -48,6 +48,8 @@ enum {
     NEAP_F_INLINE_PB = 8,   /* protobuf number is a path through embedded messages */
     NEAP_F_MUST = 16,       /* validation says required: FieldValueRequired when zero */
     NEAP_F_MAP_ATOMIC = 32, /* server-side apply: map or struct is atomic */
+    NEAP_F_MILLI = 64,      /* map of quantities: rounded up to thousandths (ResourceList) */
+    NEAP_F_DEFAULTS = 128,  /* something below the field has a default */
 };
 
 struct neap_type;
@@ -73,6 +75,7 @@ struct neap_field {
     uint8_t pb_type;              /* 0: the obvious one of the shape; else NEAP_PB_* (generated) */
     uint16_t flags;               /* NEAP_F_* */
     uint8_t pb_depth;             /* length of pb */
+    uint8_t name_len;             /* 0: not filled in, or above 255 */
     const uint16_t *pb;           /* protobuf numbers: one, or a path through embedded messages */
     const char *merge_key;        /* strategic merge patch */
     const char *const *list_keys; /* list type map; NULL-terminated */
@@ -83,6 +86,8 @@ struct neap_field {
     const char *doc;                  /* our own description, or NULL */
 };
 
+struct neap_defaulting; /* core/kind/default.h */
+
 struct neap_type {
     const char *name;                /* io.k8s.api.core.v1.PodSpec */
     const struct neap_field *fields; /* in canonical order: protobuf number, then name */
@@ -92,6 +97,9 @@ struct neap_type {
     /* union members etc. are checked in api/rest/validate */
     bool atomic;           /* server-side apply: x-kubernetes-map-type atomic */
     bool preserve_unknown; /* custom kinds */
+    /* Defaults that depend on other fields; NULL: none. Called after the fixed ones of the type's
+     * own fields, before those of what is below. */
+    void (*defaulter)(struct neap_defaulting *d, yyjson_mut_val *object);
 };
 
 /* A column of `kubectl get`. Either a path ("spec.type", "metadata.creationTimestamp") or the name
