@@ -54,6 +54,9 @@ struct neap_http_server_options {
     /* Offered websocket subprotocols -> the one to speak, NULL: none of them (then the upgrade is refused
      * with the answer that handle() gave). Token subprotocols have been taken out. */
     const char *(*choose_protocol)(void *arg, struct neap_call *c, const char *const *offered);
+    /* Turns c->err into the body of an answer that the transport itself makes (bad head, body too large
+     * or too slow, admit() refused): a Kubernetes Status. Does not finish the call. */
+    void (*refuse)(void *arg, struct neap_call *c);
     void *arg;
 };
 struct neap_http_server;
