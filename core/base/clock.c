@@ -153,7 +153,7 @@ static bool offset(const char **p, const char *end, int *ret_s)
     return true;
 }
 
-bool neap_time_parse(const char *s, size_t len, int64_t *ret_wall_ns)
+static bool parse_parts(const char *s, size_t len, int64_t *ret_seconds, long *ret_ns)
 {
     const char *p = s, *end = s + len;
     struct tm tm = {0};
@@ -174,9 +174,37 @@ bool neap_time_parse(const char *s, size_t len, int64_t *ret_wall_ns)
         return false;
     tm.tm_year = year - 1900;
     tm.tm_mon = month - 1;
-    int64_t seconds = (int64_t)timegm(&tm) - off;
-    if (seconds > INT64_MAX / 1000000000 - 1 || seconds < INT64_MIN / 1000000000 + 1)
+    *ret_seconds = (int64_t)timegm(&tm) - off;
+    *ret_ns = ns;
+    return true;
+}
+
+bool neap_time_parse(const char *s, size_t len, int64_t *ret_wall_ns)
+{
+    int64_t seconds;
+    long ns;
+    if (!parse_parts(s, len, &seconds, &ns) || seconds > INT64_MAX / 1000000000 - 1 ||
+        seconds < INT64_MIN / 1000000000 + 1)
         return false;
     *ret_wall_ns = seconds * 1000000000 + ns;
+    return true;
+}
+
+bool neap_time_normalise(const char *s, size_t len, bool micro, char ret[40])
+{
+    int64_t seconds;
+    long ns;
+    struct tm tm;
+    if (!parse_parts(s, len, &seconds, &ns))
+        return false;
+    time_t t = (time_t)seconds;
+    if (!gmtime_r(&t, &tm) || tm.tm_year + 1900 < 0 || tm.tm_year + 1900 > 9999)
+        return false;
+    int n = snprintf(ret, 40, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    if (micro)
+        snprintf(ret + n, 40 - (size_t)n, ".%06ldZ", ns / 1000);
+    else
+        snprintf(ret + n, 40 - (size_t)n, "Z");
     return true;
 }

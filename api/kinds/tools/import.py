@@ -73,7 +73,6 @@ DEFAULTERS = {
     "ServiceSpec": "service_spec", "PodSpec": "pod_spec", "Pod": "pod", "Namespace": "namespace",
     "Secret": "secret", "ReplicationController": "replication_controller",
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior": "hpa_behavior",
-    "DaemonSet": "template_owner", "Deployment": "template_owner", "ReplicaSet": "template_owner",
 }
 # Columns that are one value of the object; all others are cell functions of api/rest/cells.
 AGE = "metadata.creationTimestamp"

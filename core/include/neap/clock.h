@@ -36,5 +36,7 @@ void neap_time_format(int64_t wall_ns, char ret[32]);
 void neap_time_format_micro(int64_t wall_ns, char ret[32]);
 /* Parses RFC 3339 with any offset and fraction; false: not one. */
 bool neap_time_parse(const char *s, size_t len, int64_t *ret_wall_ns);
+/* The same instant in UTC text, to seconds (a fraction is cut) or with six digits; years 0 to 9999. */
+bool neap_time_normalise(const char *s, size_t len, bool micro, char ret[40]);
 
 #endif

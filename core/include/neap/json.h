@@ -21,12 +21,19 @@ struct neap_decode_report {
 #define NEAP_JSON_DEPTH_MAX 256
 int neap_json_parse(struct neap_arena *arena, const char *json, size_t len,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err);
-/* YAML 1.2 by libyaml's event API, aliases bounded, into the same document. */
+/* YAML by libyaml's event API into the same document: aliases copied and bounded by the arena, plain
+ * scalars resolved as Kubernetes' library does (YAML 1.1: yes, on and 0o7 count). One document. */
 int neap_yaml_parse(struct neap_arena *arena, const char *yaml, size_t len,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err);
 
 /* Writes any value with the keys of objects sorted by bytes, numbers verbatim, no spaces. */
 void neap_json_write_sorted(struct neap_buf *out, yyjson_mut_val *v);
+/* One number as Go writes it. */
+void neap_json_write_number(struct neap_buf *out, yyjson_mut_val *v);
+/* The same value as block-style YAML with sorted keys. */
+void neap_yaml_write(struct neap_buf *out, yyjson_mut_val *v);
+/* "object", "array", "string", "number", "bool", "null": Go's words. */
+const char *neap_json_type_name(yyjson_mut_val *v);
 
 /* ---- patches: <target> is changed in place or replaced ------------------------------------- */
 int neap_patch_json(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val *patch,

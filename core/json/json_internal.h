@@ -1,0 +1,13 @@
+/* Shared inside core/json. */
+#ifndef NEAP_CORE_JSON_INTERNAL_H
+#define NEAP_CORE_JSON_INTERNAL_H
+
+#include <neap/json.h>
+#include <neap/map.h>
+
+/* Adds a text once; silently full at its bound. <report> may be NULL. */
+void neap_json_report(struct neap_decode_report *report, const char *text);
+/* Drops all but the last of equal keys, everywhere below <root>; depth is bounded by the parser. */
+void neap_json_dedupe(struct neap_decode_report *report, yyjson_mut_val *root);
+
+#endif

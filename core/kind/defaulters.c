@@ -1,0 +1,259 @@
+/* The defaults that depend on other fields (kubernetes documentation of each field). */
+#include "default.h"
+#include "kind_internal.h"
+
+#define HOOK(name)                                                                                 \
+    void neap_kind_default_##name(struct neap_defaulting *d, yyjson_mut_val *o);                   \
+    void neap_kind_default_##name(struct neap_defaulting *d, yyjson_mut_val *o)
+
+static yyjson_mut_val *get(yyjson_mut_val *o, const char *name)
+{
+    return yyjson_mut_obj_get(o, name);
+}
+
+static const char *text(yyjson_mut_val *o, const char *name)
+{
+    const char *s = yyjson_mut_get_str(get(o, name));
+    return s ? s : "";
+}
+
+static void set_new(struct neap_defaulting *d, yyjson_mut_val *o, const char *name,
+                    yyjson_mut_val *v)
+{
+    if (o && v && !get(o, name))
+        yyjson_mut_obj_add(o, kind_key(d->doc, name), v);
+}
+
+static void set_str(struct neap_defaulting *d, yyjson_mut_val *o, const char *name, const char *s)
+{
+    if (!get(o, name))
+        set_new(d, o, name, yyjson_mut_strcpy(d->doc, s));
+}
+
+static void set_int(struct neap_defaulting *d, yyjson_mut_val *o, const char *name, int64_t v)
+{
+    if (!get(o, name))
+        set_new(d, o, name, yyjson_mut_sint(d->doc, v));
+}
+
+static yyjson_mut_val *object_at(struct neap_defaulting *d, yyjson_mut_val *o, const char *name)
+{
+    if (!get(o, name))
+        set_new(d, o, name, yyjson_mut_obj(d->doc));
+    return get(o, name);
+}
+
+/* Always for a tag "latest" or none, IfNotPresent for any other tag or a digest. */
+static const char *pull_policy(const char *image)
+{
+    const char *slash = strrchr(image, '/'), *name = slash ? slash + 1 : image;
+    const char *digest = strchr(name, '@'), *tag = strchr(name, ':');
+    if (tag && digest && tag > digest)
+        tag = NULL;
+    if (!tag)
+        return digest ? "IfNotPresent" : "Always";
+    size_t n = digest ? (size_t)(digest - tag - 1) : strlen(tag + 1);
+    return n == 6 && strncmp(tag + 1, "latest", 6) == 0 ? "Always" : "IfNotPresent";
+}
+
+HOOK(container)
+{
+    set_str(d, o, "imagePullPolicy", pull_policy(text(o, "image")));
+}
+
+HOOK(image_volume)
+{
+    set_str(d, o, "pullPolicy", pull_policy(text(o, "reference")));
+}
+
+HOOK(pod_spec)
+{
+    /* the deprecated name and the new one hold the same */
+    if (*text(o, "serviceAccountName"))
+        set_str(d, o, "serviceAccount", text(o, "serviceAccountName"));
+    else if (*text(o, "serviceAccount"))
+        set_str(d, o, "serviceAccountName", text(o, "serviceAccount"));
+}
+
+static void requests_from_limits(struct neap_defaulting *d, yyjson_mut_val *resources)
+{
+    yyjson_mut_val *limits = get(resources, "limits");
+    if (!limits || !yyjson_mut_obj_size(limits))
+        return;
+    yyjson_mut_val *requests = object_at(d, resources, "requests");
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(limits);
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));)
+        if (!get(requests, yyjson_mut_get_str(k)))
+            yyjson_mut_obj_add(requests, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
+                               yyjson_mut_val_mut_copy(d->doc, yyjson_mut_obj_iter_get_val(k)));
+}
+
+static void host_ports(struct neap_defaulting *d, yyjson_mut_val *container)
+{
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(container, "ports"));
+    for (yyjson_mut_val *p; (p = yyjson_mut_arr_iter_next(&it));)
+        set_int(d, p, "hostPort", yyjson_mut_get_sint(get(p, "containerPort")));
+}
+
+HOOK(pod)
+{
+    static const char *const lists[] = {"containers", "initContainers"};
+    yyjson_mut_val *spec = get(o, "spec");
+    bool host = yyjson_mut_get_bool(get(spec, "hostNetwork"));
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(lists); i++) {
+        yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(spec, lists[i]));
+        for (yyjson_mut_val *c; (c = yyjson_mut_arr_iter_next(&it));) {
+            requests_from_limits(d, get(c, "resources"));
+            if (host)
+                host_ports(d, c);
+        }
+    }
+}
+
+HOOK(namespace)
+{
+    yyjson_mut_val *meta = object_at(d, o, "metadata");
+    if (*text(meta, "name"))
+        set_str(d, object_at(d, meta, "labels"), "kubernetes.io/metadata.name", text(meta, "name"));
+}
+
+static void encode_base64(struct neap_buf *out, const unsigned char *s, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < len; i += 3) {
+        unsigned n = len - i > 2 ? 3 : (unsigned)(len - i);
+        unsigned v = (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) |
+                     (n > 2 ? s[i + 2] : 0);
+        char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
+                        n > 2 ? digits[v & 63] : '='};
+        neap_buf_append(out, quad, 4);
+    }
+}
+
+HOOK(secret)
+{
+    yyjson_mut_val *strings = get(o, "stringData");
+    if (!strings)
+        return;
+    if (yyjson_mut_obj_size(strings)) {
+        yyjson_mut_val *data = object_at(d, o, "data");
+        yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(strings);
+        for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+            yyjson_mut_val *v = yyjson_mut_obj_iter_get_val(k);
+            struct neap_buf b = NEAP_BUF_INIT;
+            encode_base64(&b, (const unsigned char *)yyjson_mut_get_str(v), yyjson_mut_get_len(v));
+            yyjson_mut_obj_put(data, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
+                               yyjson_mut_strncpy(d->doc, b.len ? b.data : "", b.len));
+            neap_buf_done(&b);
+        }
+    }
+    yyjson_mut_obj_remove_key(o, "stringData");
+}
+
+HOOK(service_spec)
+{
+    const char *type = text(o, "type");
+    bool external_name = strcmp(type, "ExternalName") == 0;
+    bool balancer = strcmp(type, "LoadBalancer") == 0, node_port = strcmp(type, "NodePort") == 0;
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(o, "ports"));
+    for (yyjson_mut_val *p; (p = yyjson_mut_arr_iter_next(&it));) {
+        yyjson_mut_val *target = get(p, "targetPort");
+        if (target && ((yyjson_mut_is_str(target) && !yyjson_mut_get_len(target)) ||
+                       (yyjson_mut_is_num(target) && yyjson_mut_get_num(target) == 0))) {
+            yyjson_mut_obj_remove_key(p, "targetPort");
+            target = NULL;
+        }
+        if (!target)
+            set_int(d, p, "targetPort", yyjson_mut_get_sint(get(p, "port")));
+    }
+    if (strcmp(text(o, "sessionAffinity"), "ClientIP") == 0) {
+        yyjson_mut_val *config = object_at(d, o, "sessionAffinityConfig");
+        set_int(d, object_at(d, config, "clientIP"), "timeoutSeconds", 10800);
+    }
+    if (node_port || balancer || yyjson_mut_arr_size(get(o, "externalIPs")))
+        set_str(d, o, "externalTrafficPolicy", "Cluster");
+    if (!external_name)
+        set_str(d, o, "internalTrafficPolicy", "Cluster");
+    if (balancer && !get(o, "allocateLoadBalancerNodePorts"))
+        set_new(d, o, "allocateLoadBalancerNodePorts", yyjson_mut_bool(d->doc, true));
+}
+
+HOOK(replication_controller)
+{
+    yyjson_mut_val *labels = neap_json_at(o, "spec.template.metadata.labels");
+    if (!labels || !yyjson_mut_obj_size(labels))
+        return;
+    yyjson_mut_val *spec = get(o, "spec"), *meta = object_at(d, o, "metadata");
+    if (!get(spec, "selector"))
+        set_new(d, spec, "selector", yyjson_mut_val_mut_copy(d->doc, labels));
+    if (!get(meta, "labels"))
+        set_new(d, meta, "labels", yyjson_mut_val_mut_copy(d->doc, labels));
+}
+
+/* The three workloads differ in what a rolling update says. */
+HOOK(rolling_update)
+{
+    if (strcmp(text(o, "type"), "RollingUpdate") != 0)
+        return;
+    yyjson_mut_val *r = object_at(d, o, "rollingUpdate");
+    if (strcmp(d->kind->kind, "Deployment") == 0) {
+        set_str(d, r, "maxUnavailable", "25%");
+        set_str(d, r, "maxSurge", "25%");
+    } else if (strcmp(d->kind->kind, "DaemonSet") == 0) {
+        set_int(d, r, "maxUnavailable", 1);
+        set_int(d, r, "maxSurge", 0);
+    } else {
+        set_int(d, r, "partition", 0);
+        set_int(d, r, "maxUnavailable", 1);
+    }
+}
+
+HOOK(job_spec)
+{
+    bool completions = get(o, "completions"), parallelism = get(o, "parallelism");
+    if (!completions && !parallelism)
+        set_int(d, o, "completions", 1);
+    if (!parallelism)
+        set_int(d, o, "parallelism", 1);
+    /* a CronJob's template is no Job yet */
+    if (strcmp(d->kind->kind, "Job") == 0)
+        set_str(d, o, "podReplacementPolicy",
+                get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+}
+
+HOOK(network_policy_spec)
+{
+    if (get(o, "policyTypes"))
+        return;
+    yyjson_mut_val *types = yyjson_mut_arr(d->doc);
+    yyjson_mut_arr_add_str(d->doc, types, "Ingress");
+    if (yyjson_mut_arr_size(get(o, "egress")))
+        yyjson_mut_arr_add_str(d->doc, types, "Egress");
+    set_new(d, o, "policyTypes", types);
+}
+
+static yyjson_mut_val *hpa_policy(struct neap_defaulting *d, const char *type, int value)
+{
+    yyjson_mut_val *p = yyjson_mut_obj(d->doc);
+    yyjson_mut_obj_add_str(d->doc, p, "type", type);
+    yyjson_mut_obj_add_int(d->doc, p, "value", value);
+    yyjson_mut_obj_add_int(d->doc, p, "periodSeconds", 15);
+    return p;
+}
+
+HOOK(hpa_behavior)
+{
+    for (int up = 0; up < 2; up++) {
+        yyjson_mut_val *rules = object_at(d, o, up ? "scaleUp" : "scaleDown");
+        set_str(d, rules, "selectPolicy", "Max");
+        if (up)
+            set_int(d, rules, "stabilizationWindowSeconds", 0);
+        if (get(rules, "policies"))
+            continue;
+        yyjson_mut_val *policies = yyjson_mut_arr(d->doc);
+        if (up)
+            yyjson_mut_arr_append(policies, hpa_policy(d, "Pods", 4));
+        yyjson_mut_arr_append(policies, hpa_policy(d, "Percent", 100));
+        set_new(d, rules, "policies", policies);
+    }
+}
