@@ -190,6 +190,12 @@ static int change(struct rest_write *w, struct neap_err *err)
 static void reply(struct rest_write *w, struct neap_object *o)
 {
     struct neap_call *c = w->call;
+    if (rest_call_of(c)->evicting) {
+        neap_buf_str(&c->reply_buf, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
+                                    "\"status\":\"Success\",\"code\":201}");
+        rest_reply_json(c, 201);
+        return;
+    }
     /* what only was marked is shown; so is what a kind's DELETE always returns */
     if (!w->delete_now || w->kind->delete_returns_object) {
         rest_reply_object(c, 200, o);

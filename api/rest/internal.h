@@ -34,6 +34,7 @@ struct rest_call {
     struct neap_timer *wait_timer;
     void (*wait_go)(struct neap_call *c);
     uint64_t wait_revision;
+    bool evicting;               /* the deletion is an eviction's */
     const char *status_continue; /* metadata.continue of an error's Status; NULL: none */
 };
 struct neap_rest *rest_of(const struct neap_call *c);
@@ -154,6 +155,7 @@ struct rest_write {
     void (*rename)(struct rest_write *w);
     void *data; /* of change, reply and rename */
     bool may_create;
+    bool binding; /* the one write that may set a pod's node */
     bool delete_now;    /* change() said so, or the last finalizer went */
     bool delete_marked; /* change() only marked the old object: nothing else is run */
     /* of the attempt */
