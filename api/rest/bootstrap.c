@@ -46,7 +46,7 @@ static void step_done(struct neap_request *r, const struct neap_reply *reply)
     release(b);
 }
 
-static void send(struct bootstrap *b, enum neap_verb verb, const struct neap_kind *kind,
+static void request_object(struct bootstrap *b, enum neap_verb verb, const struct neap_kind *kind,
                  const char *ns, const char *name, const char *body)
 {
     struct step *s = neap_calloc(1, sizeof(*s));
@@ -108,9 +108,9 @@ static void ensure(struct bootstrap *b, struct neap_snapshot *s, const char *jso
     const char *ns = neap_json_val_str_at(root, "metadata.namespace");
     struct neap_object *o = k && name ? neap_snapshot_get(s, k, ns, name) : NULL;
     if (k && name && !o)
-        send(b, NEAP_CREATE, k, ns, name, json);
+        request_object(b, NEAP_CREATE, k, ns, name, json);
     else if (o && yyjson_obj_get(root, "rules") && lacks_rules(root, o))
-        send(b, NEAP_UPDATE, k, ns, name, json);
+        request_object(b, NEAP_UPDATE, k, ns, name, json);
     yyjson_doc_free(doc);
 }
 
@@ -164,7 +164,7 @@ static void write_endpoint(struct bootstrap *b, struct neap_snapshot *s, const c
     size_t len;
     if (o && strstr(neap_object_json(o, &len), mark))
         return;
-    send(b, o ? NEAP_UPDATE : NEAP_CREATE, k, "default", "kubernetes", json);
+    request_object(b, o ? NEAP_UPDATE : NEAP_CREATE, k, "default", "kubernetes", json);
 }
 
 static void ensure_endpoints(struct bootstrap *b, struct neap_snapshot *s)

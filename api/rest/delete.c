@@ -301,7 +301,7 @@ static void one(struct collection *d, struct neap_object *o)
     sub->namespace_ =
         c->kind->namespaced ? neap_arena_strdup(sub->arena, neap_object_namespace(o)) : NULL;
     sub->name = neap_arena_strdup(sub->arena, neap_object_name(o));
-    sub->identity = c->identity;
+    sub->identity = c->identity ? neap_identity_ref(c->identity) : NULL;
     sub->options = c->options;
     sub->options.precondition_uid = neap_arena_strdup(sub->arena, neap_object_uid(o));
     sub->internal = true;

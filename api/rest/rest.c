@@ -57,9 +57,7 @@ void rest_finish(struct neap_call *c)
 {
     struct rest_call *rc = rest_call_of(c);
     rest_metrics_finish(c);
-    if (!c->stream_body) {
-        rc->snapshot = neap_snapshot_unpin(rc->snapshot);
-    }
+    rc->snapshot = neap_snapshot_unpin(rc->snapshot); /* a stream has pinned its own */
     c->on_cancel = NULL;
     c->finish(c);
 }
