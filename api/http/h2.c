@@ -13,6 +13,7 @@ enum {
 struct h2 {
     nghttp2_session *session;
     struct http_conn *conn;
+    struct neap_list requests;
     unsigned active;
     bool goaway;
     int64_t reset_tokens, reset_at_ms;
@@ -62,8 +63,6 @@ static void answer(struct http_request *r)
     nghttp2_data_provider body = {.source = {.ptr = r}, .read_callback = read_answer};
     bool none = r->head_only || (!r->call->stream_body && r->fixed_len == 0);
     nghttp2_submit_response(h->session, r->stream_id, nv, n + 1, none ? NULL : &body);
-    if (r->refused) /* what is still coming of the body is not wanted */
-        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
 }
 
 static void woken(struct http_request *r)
@@ -83,6 +82,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     r->answer = answer;
     r->woken = woken;
     h->active++;
+    neap_list_append(&h->requests, &r->link);
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, r);
     return 0;
 }
@@ -145,8 +145,16 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     struct http_request *r = request_of(session, stream_id);
     (void)flags;
     (void)user;
-    if (r)
+    if (!r)
+        return 0;
+    if (!r->refused) {
         http_request_body(r, (const char *)data, len);
+        return 0;
+    }
+    /* the answer is out already: the rest is dropped, but not for ever */
+    r->header_bytes += len;
+    if (r->header_bytes > 2 * r->conn->server->options.limits.body_bytes)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -157,6 +165,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     (void)code;
     if (r) {
         h->active--;
+        neap_list_remove(&r->link);
         nghttp2_session_set_stream_user_data(session, stream_id, NULL);
         http_request_release(r);
     }
@@ -186,6 +195,7 @@ static void session_start(struct http_conn *c)
     nghttp2_option_set_max_outbound_ack(option, 1000);
     nghttp2_option_set_no_closed_streams(option, 1);
     h->conn = c;
+    neap_list_init(&h->requests);
     h->reset_tokens = RESETS_BURST;
     h->reset_at_ms = neap_loop_now_ms(c->server->options.loop);
     c->session = h;
@@ -235,14 +245,11 @@ static void gone(struct http_conn *c)
     if (!h)
         return;
     /* streams that are open are not told by nghttp2_session_del */
-    for (int32_t id = 1; h->active && id <= nghttp2_session_get_last_proc_stream_id(h->session);
-         id += 2) {
-        struct http_request *r = request_of(h->session, id);
-        if (r) {
-            h->active--;
-            nghttp2_session_set_stream_user_data(h->session, id, NULL);
-            http_request_release(r);
-        }
+    neap_list_foreach(&h->requests, e)
+    {
+        struct http_request *r = neap_list_entry(e, struct http_request, link);
+        neap_list_remove(&r->link);
+        http_request_release(r);
     }
     nghttp2_session_del(h->session);
     free(h);

@@ -82,6 +82,7 @@ struct http_request {
     struct neap_call *call;
     struct http_conn *conn; /* NULL: gone */
     int32_t stream_id;      /* h2 */
+    struct neap_list link;  /* h2: of the connection's requests */
     struct neap_buf body;
     struct neap_buf pending; /* of a streamed answer: read from the body, not sent yet */
     const char *fixed;       /* of a fixed answer */
