@@ -261,6 +261,7 @@ static void wake_candidates(struct neap_resource *res, uint64_t seq, uint64_t be
 
 void neap_registry_ring_publish(struct neap_registry *r, uint64_t revision)
 {
+    struct neap_garbage gone = {0};
     pthread_mutex_lock(&r->watch_lock);
     uint64_t before = r->ring_revision;
     for (size_t i = 0; i < r->event_count; i++) {
@@ -271,7 +272,11 @@ void neap_registry_ring_publish(struct neap_registry *r, uint64_t revision)
         wake_candidates(res, res->ring.head - 1, before, &r->events[i]);
     }
     r->ring_revision = revision;
+    int64_t now = neap_clock_mono(r->clock);
+    while (is_over(r, now))
+        evict(r, &gone);
     pthread_mutex_unlock(&r->watch_lock);
+    neap_garbage_free(&gone);
     r->event_count = 0;
 }
 

@@ -260,6 +260,7 @@ static void group_write(struct neap_registry *r, struct neap_group *g)
     }
     neap_registry_metrics_publish(r, g->revision);
     neap_registry_snapshot_publish(r, g->revision);
+    neap_registry_snapshot_expire(r);
     neap_registry_ring_publish(r, g->revision);
     r->revision = g->revision;
 }
