@@ -253,7 +253,8 @@ static void lacking(struct covering *c, const char *verb, const char *group, con
     if (url)
         neap_buf_printf(b, "NonResourceURLs:[\"%s\"]", url);
     else
-        neap_buf_printf(b, "APIGroups:[\"%s\"], Resources:[\"%s\"]", group, resource);
+        neap_buf_printf(b, "APIGroups:[\"%s\"], Resources:[\"%s\"]", group ? group : "",
+                        resource ? resource : "");
     if (name)
         neap_buf_printf(b, ", ResourceNames:[\"%s\"]", name);
     neap_buf_printf(b, ", Verbs:[\"%s\"]}", verb);
