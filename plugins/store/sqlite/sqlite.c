@@ -143,7 +143,7 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int pages)
 
 static int connect(struct sqlite_store *s)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
         return s->db ? sqlite_store_error(s, "open") : no_memory(s->host);
     sqlite3_extended_result_codes(s->db, 1);
