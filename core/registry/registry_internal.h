@@ -141,6 +141,7 @@ struct neap_registry {
 
 /* registry.c */
 const char *neap_registry_failure(void); /* what the store said on this thread */
+void neap_registry_failure_clear(void);
 struct neap_resource *neap_registry_resource(const struct neap_registry *r,
                                              const struct neap_kind *kind);
 /* By key; NULL: no kind that we know. */

@@ -277,6 +277,7 @@ static void group_write(struct neap_registry *r, struct neap_group *g)
 {
     int64_t start = neap_clock_mono(r->clock);
     r->group = g;
+    neap_registry_failure_clear();
     int rc = r->broken ? NEAP_EUNAVAILABLE : r->store->write(r->store_self, g->store, g->count);
     r->group = NULL;
     neap_registry_metrics_write(g->count, neap_clock_mono(r->clock) - start);

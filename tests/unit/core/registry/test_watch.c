@@ -294,6 +294,136 @@ static void test_closing_from_a_wake(void **state)
         neap_watch_close(many[i].watch);
 }
 
+/* ---- replicas: a snapshot and the events after it are the next snapshot ---- */
+
+struct replica {
+    struct watcher w;
+    struct neap_map objects; /* revision by key */
+    unsigned applied;
+};
+
+static void replica_apply(struct replica *rp)
+{
+    struct neap_event e;
+    while (neap_watch_next(rp->w.watch, &e) == 1) {
+        const char *key = neap_object_key(e.object);
+        void *revision = (void *)(uintptr_t)neap_object_revision(e.object);
+        void *had = e.type == NEAP_DELETED ? neap_map_del(&rp->objects, key)
+                                           : neap_map_set(&rp->objects, key, revision);
+        assert_true(e.type == NEAP_ADDED ? !had : had != NULL);
+        assert_true(!had || (uintptr_t)had < e.revision);
+        rp->applied++;
+        neap_object_unref(e.object);
+    }
+}
+
+/* Applies only when woken: a wake that is missed shows as a difference. */
+static void replica_wake(void *arg)
+{
+    replica_apply(neap_container_of(arg, struct replica, w));
+}
+
+static void replica_open(struct fixture *f, struct replica *rp, const char *labels,
+                         const char *fields)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    *rp = (struct replica){0};
+    assert_ok(neap_selector_parse(pods(), labels, fields, &rp->w.selector, &err), err);
+    struct neap_watch_options o = {.kind = pods(),
+                                   .selector = rp->w.selector,
+                                   .after = neap_registry_revision(f->r),
+                                   .loop = f->loop,
+                                   .wake = replica_wake,
+                                   .arg = &rp->w};
+    assert_ok(neap_watch_open(f->r, &o, &rp->w.watch, &err), err);
+}
+
+static void replica_check(struct replica *rp, struct neap_snapshot *s)
+{
+    struct neap_iter it;
+    size_t n = 0;
+    neap_iter_init(&it, s, pods(), NULL, NULL);
+    for (struct neap_object *o; (o = neap_iter_next(&it));) {
+        if (!neap_selector_match(rp->w.selector, o))
+            continue;
+        n++;
+        assert_int_equal((uintptr_t)neap_map_get(&rp->objects, neap_object_key(o)),
+                         neap_object_revision(o));
+    }
+    assert_int_equal(rp->objects.count, n);
+    assert_true(rp->applied > n);
+}
+
+struct random_write {
+    struct neap_txn txn;
+    struct neap_txn_op op;
+    char key[64];
+};
+
+static void random_submit(struct fixture *f, struct random_write *w, uint64_t random)
+{
+    char name[16], node[16];
+    snprintf(name, sizeof(name), "p%u", (unsigned)(random % 61));
+    snprintf(node, sizeof(node), "n%u", (unsigned)(random >> 8) % 4);
+    snprintf(w->key, sizeof(w->key), "/registry/core/pods/default/%s", name);
+    w->op = (struct neap_txn_op){
+        .kind = pods(), .key = w->key, .expected = NEAP_STORE_ANY, .draft = NULL};
+    if ((random >> 16) % 4)
+        w->op.draft = pod(name, node, "o");
+    w->txn = (struct neap_txn){.ops = &w->op, .op_count = 1};
+    submit(f, &w->txn);
+}
+
+static void test_replicas(void **state)
+{
+    struct fixture *f = *state;
+    enum { ROUNDS = 150, AT_ONCE = 20 };
+    static struct replica replicas[4];
+    struct random_write writes[AT_ONCE];
+    struct neap_snapshot *pinned[8] = {0}; /* of all ages: what they show must stay alive */
+    uint64_t random = 88172645463325252u;
+    replica_open(f, &replicas[0], NULL, NULL);
+    replica_open(f, &replicas[1], NULL, "spec.nodeName=n1");
+    replica_open(f, &replicas[2], NULL, "spec.nodeName!=n2");
+    replica_open(f, &replicas[3], NULL, "metadata.name=p7");
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < AT_ONCE; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random_submit(f, &writes[i], random);
+        }
+        wait_done(f, AT_ONCE);
+        for (int i = 0; i < AT_ONCE; i++) {
+            assert_int_equal(writes[i].txn.result, 0);
+            neap_txn_done(&writes[i].txn);
+            neap_object_unref(writes[i].op.draft);
+        }
+        struct neap_snapshot **slot = &pinned[(random >> 30) % NEAP_ARRAY_LEN(pinned)];
+        neap_snapshot_unpin(*slot);
+        *slot = neap_snapshot_pin(f->r);
+    }
+    settle(f);
+    struct neap_snapshot *s = neap_snapshot_pin(f->r);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(replicas); i++) {
+        replica_check(&replicas[i], s);
+        close_watch(&replicas[i].w);
+        neap_map_done(&replicas[i].objects, NULL);
+    }
+    neap_snapshot_unpin(s);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(pinned); i++) {
+        struct neap_iter it;
+        if (!pinned[i])
+            continue;
+        neap_iter_init(&it, pinned[i], pods(), NULL, NULL);
+        size_t n = 0;
+        for (struct neap_object *o; (o = neap_iter_next(&it)); n++)
+            assert_true(neap_object_revision(o) <= neap_snapshot_revision(pinned[i]));
+        assert_int_equal(n, neap_snapshot_count(pinned[i], pods()));
+        neap_snapshot_unpin(pinned[i]);
+    }
+}
+
 static void note(void *arg)
 {
     ++*(unsigned *)arg;
@@ -333,6 +463,7 @@ int main(void)
         TEST(test_behind_the_history),
         TEST(test_history_ends_by_time),
         TEST(test_closing_from_a_wake),
+        TEST(test_replicas),
         TEST(test_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
