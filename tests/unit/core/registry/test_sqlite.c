@@ -78,6 +78,32 @@ static void assert_sound(struct fixture *f)
     assert_int_equal(problems, 0);
 }
 
+static void count_call(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void change_database(struct fixture *f, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(file_path(f, "neap.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static int64_t count_rows(struct fixture *f)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_open(file_path(f, "neap.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM log", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return n;
+}
+
 /* ---- what lasts ---- */
 
 static void test_everything_lasts(void **state)
@@ -104,6 +130,50 @@ static void test_everything_lasts(void **state)
     free(json);
     assert_int_equal(put(f, configmap("default", "a", "2")), last + 1);
     assert_sound(f);
+}
+
+static void test_expiry_lasts(void **state)
+{
+    struct fixture *f = *state;
+    int64_t expires = neap_clock_wall(&neap_clock_system) + 3600 * SECOND;
+    static const char json[] = "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{"
+                               "\"name\":\"a\",\"namespace\":\"default\",\"uid\":\"u\"}}";
+    uint64_t put_at = put(f, make(configmaps(), json, expires));
+    reopen(f);
+    struct neap_snapshot *s = neap_snapshot_pin(f->r);
+    struct neap_object *o = neap_snapshot_get(s, configmaps(), "default", "a");
+    assert_int_equal(neap_object_expires(o), expires);
+    neap_snapshot_unpin(s);
+    neap_registry_close(f->r);
+    test_now = expires + 1; /* due while nobody ran: deleted at start */
+    f->options.clock = &test_clock;
+    fixture_open(f);
+    unsigned fired = 0;
+    neap_registry_wait(f->r, put_at + 1, f->loop, count_call, &fired);
+    while (!fired)
+        neap_loop_turn(f->loop, true);
+    s = neap_snapshot_pin(f->r);
+    assert_int_equal(neap_snapshot_count(s, configmaps()), 0);
+    neap_snapshot_unpin(s);
+}
+
+static void test_unknown_kinds_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t a = put(f, configmap("default", "a", "1"));
+    neap_registry_close(f->r);
+    f->r = NULL;
+    change_database(f,
+                    "INSERT INTO log VALUES((3 << 16), '/registry/example.com/things/x', '{}', 0,"
+                    " 0); UPDATE meta SET revision = 3");
+    fixture_open(f);
+    assert_int_equal(neap_registry_revision(f->r), 3);
+    assert_int_equal(a, 2);
+    put(f, configmap("default", "a", "2"));
+    neap_registry_close(f->r);
+    f->r = NULL;
+    assert_int_equal(count_rows(f), 3);
+    fixture_open(f);
 }
 
 static void test_watches_resume(void **state)
@@ -137,19 +207,6 @@ static void compact(struct fixture *f, uint64_t revision)
         assert_int_equal(f->store->compact(self, revision, &done), 0);
     f->store->close(self);
     fixture_open(f);
-}
-
-static int64_t count_rows(struct fixture *f)
-{
-    sqlite3 *db;
-    sqlite3_stmt *st;
-    assert_int_equal(sqlite3_open(file_path(f, "neap.db"), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM log", -1, &st, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    return n;
 }
 
 static void test_compaction(void **state)
@@ -258,14 +315,6 @@ static void test_second_server_is_refused(void **state)
     struct fixture *f = *state;
     assert_refused(f, "in use by another server");
     put(f, configmap("default", "a", "1"));
-}
-
-static void change_database(struct fixture *f, const char *sql)
-{
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(file_path(f, "neap.db"), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
 }
 
 static void test_newer_and_damaged_databases_are_refused(void **state)
@@ -502,6 +551,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_everything_lasts),
+        TEST(test_expiry_lasts),
+        TEST(test_unknown_kinds_are_kept),
         TEST(test_watches_resume),
         TEST(test_compaction),
         TEST(test_long_compaction_in_slices),
