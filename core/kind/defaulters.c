@@ -122,8 +122,8 @@ void neap_kind_base64(struct neap_buf *out, const unsigned char *s, size_t len)
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
         unsigned n = len - i > 2 ? 3 : (unsigned)(len - i);
-        unsigned v = (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) |
-                     (n > 2 ? s[i + 2] : 0);
+        unsigned v =
+            (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) | (n > 2 ? s[i + 2] : 0);
         char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
                         n > 2 ? digits[v & 63] : '='};
         neap_buf_append(out, quad, 4);
@@ -141,7 +141,8 @@ HOOK(secret)
         for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
             yyjson_mut_val *v = yyjson_mut_obj_iter_get_val(k);
             struct neap_buf b = NEAP_BUF_INIT;
-            neap_kind_base64(&b, (const unsigned char *)yyjson_mut_get_str(v), yyjson_mut_get_len(v));
+            neap_kind_base64(&b, (const unsigned char *)yyjson_mut_get_str(v),
+                             yyjson_mut_get_len(v));
             yyjson_mut_obj_put(data, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
                                yyjson_mut_strncpy(d->doc, b.len ? b.data : "", b.len));
             neap_buf_done(&b);
@@ -211,14 +212,14 @@ HOOK(rolling_update)
 HOOK(job_spec)
 {
     bool completions = get(o, "completions"), parallelism = get(o, "parallelism");
+    if (strcmp(d->kind->kind, "Job") != 0) /* a CronJob's template is no Job yet */
+        return;
     if (!completions && !parallelism)
         set_int(d, o, "completions", 1);
     if (!parallelism)
         set_int(d, o, "parallelism", 1);
-    /* a CronJob's template is no Job yet */
-    if (strcmp(d->kind->kind, "Job") == 0)
-        set_str(d, o, "podReplacementPolicy",
-                get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+    set_str(d, o, "podReplacementPolicy",
+            get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
 }
 
 HOOK(network_policy_spec)
