@@ -230,6 +230,7 @@ static void registry_free(struct neap_registry *r)
         neap_object_unref(r->events[i].new_);
     }
     neap_registry_snapshot_done(r);
+    neap_registry_ring_done(r);
     neap_registry_watch_done(r);
     neap_registry_expire_done(r);
     neap_registry_trees_done(r);
