@@ -258,3 +258,67 @@ HOOK(hpa_behavior)
         set_new(d, rules, "policies", policies);
     }
 }
+
+HOOK(hpa_spec)
+{
+    if (yyjson_mut_arr_size(get(o, "metrics")))
+        return;
+    yyjson_mut_obj_remove_key(o, "metrics");
+    yyjson_mut_val *m = yyjson_mut_obj(d->doc), *list = yyjson_mut_arr(d->doc);
+    neap_json_set_at(d->doc, m, "type", yyjson_mut_str(d->doc, "Resource"));
+    neap_json_set_at(d->doc, m, "resource.name", yyjson_mut_str(d->doc, "cpu"));
+    neap_json_set_at(d->doc, m, "resource.target.type", yyjson_mut_str(d->doc, "Utilization"));
+    neap_json_set_at(d->doc, m, "resource.target.averageUtilization", yyjson_mut_sint(d->doc, 80));
+    yyjson_mut_arr_append(list, m);
+    set_new(d, o, "metrics", list);
+}
+
+HOOK(rbac_subject)
+{
+    if (strcmp(text(o, "kind"), "User") == 0 || strcmp(text(o, "kind"), "Group") == 0)
+        set_str(d, o, "apiGroup", "rbac.authorization.k8s.io");
+}
+
+HOOK(role_ref)
+{
+    set_str(d, o, "apiGroup", "rbac.authorization.k8s.io");
+}
+
+HOOK(node_status)
+{
+    yyjson_mut_val *capacity = get(o, "capacity");
+    if (capacity && !get(o, "allocatable"))
+        set_new(d, o, "allocatable", yyjson_mut_val_mut_copy(d->doc, capacity));
+}
+
+/* Adds to <name> what <from> has and it has not. */
+static void fill_from(struct neap_defaulting *d, yyjson_mut_val *o, const char *name,
+                      const char *from)
+{
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(get(o, from));
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        yyjson_mut_val *to = object_at(d, o, name);
+        if (!get(to, yyjson_mut_get_str(k)))
+            yyjson_mut_obj_add(to, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
+                               yyjson_mut_val_mut_copy(d->doc, yyjson_mut_obj_iter_get_val(k)));
+    }
+}
+
+HOOK(limit_range_item)
+{
+    if (strcmp(text(o, "type"), "Container") != 0)
+        return;
+    fill_from(d, o, "default", "max");
+    fill_from(d, o, "defaultRequest", "default");
+    fill_from(d, o, "defaultRequest", "min");
+}
+
+/* The old field of a claim's source and the new one hold the same. */
+HOOK(claim_spec)
+{
+    yyjson_mut_val *old = get(o, "dataSource"), *new = get(o, "dataSourceRef");
+    if (old && !new)
+        set_new(d, o, "dataSourceRef", yyjson_mut_val_mut_copy(d->doc, old));
+    else if (new && !old && !get(new, "namespace"))
+        set_new(d, o, "dataSource", yyjson_mut_val_mut_copy(d->doc, new));
+}
