@@ -61,8 +61,8 @@ static int slice(struct sqlite_store *s, uint64_t to, uint64_t *ret_reached)
     int64_t at = sqlite_store_id(s->compacted, SQLITE_STORE_PLACES - 1);
     uint64_t revision = s->compacted; /* of the row at <at> */
     for (;;) {
-        struct row row;
-        bool there;
+        struct row row = {0};
+        bool there = false;
         int code = next_row(s, at, &row, &there);
         uint64_t next = there ? (uint64_t)row.id >> SQLITE_STORE_PLACE_BITS : to + 1;
         bool over = next > to, pause = next != revision && now_ms(s) >= until;
