@@ -13,7 +13,6 @@ enum {
 struct h2 {
     nghttp2_session *session;
     struct http_conn *conn;
-    unsigned active;
     bool goaway;
     int64_t reset_tokens, reset_at_ms;
 };
@@ -25,6 +24,19 @@ static struct h2 *h2_of(const struct http_conn *c)
 
 /* ---- the answer ---- */
 
+/* A fixed answer goes straight from the object's bytes to the frame. */
+static ssize_t read_fixed(struct http_request *r, uint8_t *buf, size_t length, uint32_t *flags)
+{
+    size_t left = r->fixed_len - r->fixed_at, n = left < length ? left : length;
+    memcpy(buf, r->fixed + r->fixed_at, n);
+    r->fixed_at += n;
+    if (r->fixed_at == r->fixed_len) {
+        r->ended = true;
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    }
+    return (ssize_t)n;
+}
+
 static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length,
                            uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -32,25 +44,28 @@ static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t 
     (void)session;
     (void)stream_id;
     (void)user;
+    if (!r->call->stream_body)
+        return read_fixed(r, buf, length, flags);
     if (!r->ended && r->pending.len < length)
         (void)http_answer_read(r, &r->pending, length - r->pending.len);
     size_t n = r->pending.len < length ? r->pending.len : length;
-    if (n == 0 && !r->ended)
-        return NGHTTP2_ERR_DEFERRED;
-    memcpy(buf, r->pending.data ? r->pending.data : "", n);
+    if (n)
+        memcpy(buf, r->pending.data, n);
     neap_buf_consume(&r->pending, n);
-    if (r->ended && r->pending.len == 0) {
+    if (r->pending.len == 0 && (r->ended || n == 0))
+        neap_buf_done(&r->pending); /* a watch that waits holds nothing */
+    if (r->ended && r->pending.len == 0)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-        neap_buf_done(&r->pending);
-    }
+    else if (n == 0)
+        return NGHTTP2_ERR_DEFERRED;
     return (ssize_t)n;
 }
 
 static void answer(struct http_request *r)
 {
     struct h2 *h = h2_of(r->conn);
-    struct neap_header headers[32];
-    nghttp2_nv nv[33];
+    struct neap_header headers[HTTP_ANSWER_HEADERS];
+    nghttp2_nv nv[HTTP_ANSWER_HEADERS + 1];
     char status[8], length[24];
     unsigned n = http_answer_headers(r, headers, length);
     snprintf(status, sizeof(status), "%d", r->call->status);
@@ -62,8 +77,6 @@ static void answer(struct http_request *r)
     nghttp2_data_provider body = {.source = {.ptr = r}, .read_callback = read_answer};
     bool none = r->head_only || (!r->call->stream_body && r->fixed_len == 0);
     nghttp2_submit_response(h->session, r->stream_id, nv, n + 1, none ? NULL : &body);
-    if (r->refused) /* what is still coming of the body is not wanted */
-        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
 }
 
 static void woken(struct http_request *r)
@@ -72,6 +85,23 @@ static void woken(struct http_request *r)
 }
 
 /* ---- callbacks ---- */
+
+static struct http_request *request_of(nghttp2_session *session, int32_t stream_id)
+{
+    return nghttp2_session_get_stream_user_data(session, stream_id);
+}
+
+/* A refused request's answer is out: what is still coming of its body is not wanted (RFC 9113 8.1). */
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    bool end = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+               frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    struct http_request *r = end ? request_of(session, frame->hd.stream_id) : NULL;
+    (void)user;
+    if (r && r->refused && !nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id))
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+}
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
@@ -82,14 +112,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     r->stream_id = frame->hd.stream_id;
     r->answer = answer;
     r->woken = woken;
-    h->active++;
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, r);
     return 0;
-}
-
-static struct http_request *request_of(nghttp2_session *session, int32_t stream_id)
-{
-    return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -152,11 +176,10 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
-    struct h2 *h = user;
     struct http_request *r = request_of(session, stream_id);
     (void)code;
+    (void)user;
     if (r) {
-        h->active--;
         nghttp2_session_set_stream_user_data(session, stream_id, NULL);
         http_request_release(r);
     }
@@ -171,11 +194,12 @@ static nghttp2_session_callbacks *callbacks(void)
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
     return c;
 }
 
-static void session_start(struct http_conn *c)
+static void start(struct http_conn *c)
 {
     struct h2 *h = neap_calloc(1, sizeof(*h));
     const struct neap_http_limits *l = &c->server->options.limits;
@@ -205,28 +229,24 @@ static void session_start(struct http_conn *c)
 
 static bool input(struct http_conn *c, const char *data, size_t len)
 {
-    if (!c->session)
-        session_start(c);
     ssize_t n = nghttp2_session_mem_recv(h2_of(c)->session, (const uint8_t *)data, len);
     return n >= 0;
 }
 
 static void output(struct http_conn *c)
 {
-    if (!c->session)
-        session_start(c);
     struct h2 *h = h2_of(c);
-    while (c->out.len - c->out_at < HTTP_OUT_HIGH) {
+    while (http_io_waiting(&c->io) < HTTP_OUT_HIGH) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->session, &data);
         if (n <= 0)
             break;
-        neap_buf_append(&c->out, data, (size_t)n);
+        neap_buf_append(&c->io.out, data, (size_t)n);
     }
     if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
-        c->closing = true;
-    if (h->goaway && h->active == 0)
-        c->closing = true;
+        c->io.closing = true;
+    if (h->goaway && neap_list_empty(&c->requests))
+        c->io.closing = true;
 }
 
 static void gone(struct http_conn *c)
@@ -235,15 +255,8 @@ static void gone(struct http_conn *c)
     if (!h)
         return;
     /* streams that are open are not told by nghttp2_session_del */
-    for (int32_t id = 1; h->active && id <= nghttp2_session_get_last_proc_stream_id(h->session);
-         id += 2) {
-        struct http_request *r = request_of(h->session, id);
-        if (r) {
-            h->active--;
-            nghttp2_session_set_stream_user_data(h->session, id, NULL);
-            http_request_release(r);
-        }
-    }
+    neap_list_foreach(&c->requests, e)
+        http_request_release(neap_list_entry(e, struct http_request, link));
     nghttp2_session_del(h->session);
     free(h);
     c->session = NULL;
@@ -252,19 +265,18 @@ static void gone(struct http_conn *c)
 static void drain(struct http_conn *c)
 {
     struct h2 *h = h2_of(c);
-    if (!h) {
-        c->closing = true;
-        return;
-    }
     h->goaway = true;
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
                           nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL,
                           0);
 }
 
-static unsigned active(const struct http_conn *c)
+static bool tick(struct http_conn *c, int64_t now)
 {
-    return c->session ? h2_of(c)->active : 0;
+    neap_list_foreach(&c->requests, e)
+        if (!http_request_tick(neap_list_entry(e, struct http_request, link), now))
+            return false;
+    return true;
 }
 
-const struct http_protocol http_h2 = {input, output, gone, drain, active};
+const struct http_protocol http_h2 = {start, input, output, gone, drain, tick};
