@@ -8,8 +8,8 @@ void http_base64_encode(struct neap_buf *out, const void *data, size_t len)
     const unsigned char *p = data;
     for (size_t i = 0; i < len; i += 3) {
         size_t n = len - i > 2 ? 3 : len - i;
-        unsigned v = (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) |
-                     (n > 2 ? p[i + 2] : 0);
+        unsigned v =
+            (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0);
         char four[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
                         n > 2 ? digits[v & 63] : '='};
         neap_buf_append(out, four, sizeof(four));

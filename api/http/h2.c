@@ -99,7 +99,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     struct http_request *r = end ? request_of(session, frame->hd.stream_id) : NULL;
     (void)user;
     if (r && r->refused && !nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id))
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -256,7 +257,9 @@ static void gone(struct http_conn *c)
         return;
     /* streams that are open are not told by nghttp2_session_del */
     neap_list_foreach(&c->requests, e)
+    {
         http_request_release(neap_list_entry(e, struct http_request, link));
+    }
     nghttp2_session_del(h->session);
     free(h);
     c->session = NULL;
@@ -267,15 +270,17 @@ static void drain(struct http_conn *c)
     struct h2 *h = h2_of(c);
     h->goaway = true;
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL,
-                          0);
+                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR,
+                          NULL, 0);
 }
 
 static bool tick(struct http_conn *c, int64_t now)
 {
     neap_list_foreach(&c->requests, e)
+    {
         if (!http_request_tick(neap_list_entry(e, struct http_request, link), now))
             return false;
+    }
     return true;
 }
 

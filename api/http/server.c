@@ -53,7 +53,9 @@ static void on_tick(void *arg)
     struct neap_http_server *s = arg;
     int64_t now = neap_loop_now_ms(s->options.loop);
     neap_list_foreach(&s->conns, e)
+    {
         http_conn_tick(neap_list_entry(e, struct http_conn, link), now);
+    }
 }
 
 /* ---- accepting ---- */
@@ -146,7 +148,9 @@ void neap_http_server_drain(struct neap_http_server *s, uint64_t ms, void (*done
     s->drain_timer = neap_timer_new(s->options.loop, drain_end, s);
     close_listeners(s);
     neap_list_foreach(&s->conns, e)
+    {
         http_conn_drain(neap_list_entry(e, struct http_conn, link));
+    }
     neap_timer_start(s->drain_timer, neap_list_empty(&s->conns) ? 0 : ms, 0);
 }
 

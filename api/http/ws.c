@@ -40,8 +40,9 @@ struct ws {
     struct neap_stream stream; /* first */
     struct http_conn *conn;    /* NULL: gone */
     struct http_request *request;
-    const struct neap_ws_protocol *protocol; /* NULL: no name was agreed: numbered channels, binary */
-    const char *name;                        /* of the subprotocol, NULL: none */
+    const struct neap_ws_protocol
+        *protocol;    /* NULL: no name was agreed: numbered channels, binary */
+    const char *name; /* of the subprotocol, NULL: none */
     int fd;
     struct neap_fd *handle;
     struct neap_buf to_lws, head, message, body;
@@ -274,7 +275,8 @@ static int on_established(struct ws *w, struct lws *wsi)
     return 0;
 }
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                  size_t len)
 {
     struct ws *w = wsi ? lws_get_opaque_user_data(wsi) : NULL;
     (void)user;

@@ -18,8 +18,8 @@ static struct neap_header *find(struct http_request *r, const char *name)
 static void use_token(struct http_request *r, const char *text)
 {
     NEAP_CLEANUP_BUF struct neap_buf plain = NEAP_BUF_INIT;
-    if (find(r, "authorization") || !http_base64url_decode(&plain, text, strlen(text)) || !plain.len ||
-        memchr(plain.data, '\0', plain.len))
+    if (find(r, "authorization") || !http_base64url_decode(&plain, text, strlen(text)) ||
+        !plain.len || memchr(plain.data, '\0', plain.len))
         return;
     const char *value = neap_arena_printf(r->call->arena, "Bearer %s", plain.data);
     if (value)

@@ -1,5 +1,5 @@
 /* The scale subresource: replicas of whatever has them, in the shape of autoscaling/v1 Scale. */
-#include "internal.h"
+#include "special.h"
 
 struct scale {
     yyjson_mut_doc *doc;
