@@ -58,6 +58,7 @@ struct http_io {
     bool paused;    /* reads nothing */
     bool more;      /* TLS may hold bytes that make no event */
     bool dead, posted, inside;
+    unsigned holds;
     char reason[160];
 };
 /* Takes <fd> (connected or connecting, nonblocking). */
@@ -67,6 +68,9 @@ void http_io_start(struct http_io *io, struct neap_loop *loop, const struct http
 void http_io_flush_soon(struct http_io *io);
 /* The same at once; <io> may be dead after. */
 void http_io_flush(struct http_io *io);
+/* Between them release() does not come. */
+void http_io_hold(struct http_io *io);
+void http_io_unhold(struct http_io *io);
 void http_io_pause(struct http_io *io, bool paused);
 void http_io_close(struct http_io *io, const char *reason);
 static inline size_t http_io_waiting(const struct http_io *io)

@@ -95,6 +95,8 @@ void http_io_flush(struct http_io *io)
 
 static void release(struct http_io *io)
 {
+    if (io->holds)
+        return; /* the last unhold() comes here again */
     neap_buf_done(&io->out);
     io->ops->release(io);
 }
@@ -115,6 +117,17 @@ static void post(struct http_io *io)
         return;
     io->posted = true;
     neap_loop_post(io->loop, on_post, io);
+}
+
+void http_io_hold(struct http_io *io)
+{
+    io->holds++;
+}
+
+void http_io_unhold(struct http_io *io)
+{
+    if (--io->holds == 0 && io->dead)
+        post(io);
 }
 
 void http_io_flush_soon(struct http_io *io)
