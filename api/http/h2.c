@@ -8,6 +8,7 @@ enum {
     /* a client that resets streams faster than this is thrown out (CVE-2023-44487) */
     RESETS_BURST = 1000,
     RESETS_PER_SECOND = 33,
+    DROPPED_BODIES = 2, /* times limits.body_bytes of a refused request */
 };
 
 struct h2 {
@@ -91,19 +92,6 @@ static struct http_request *request_of(nghttp2_session *session, int32_t stream_
     return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
-/* A refused request's answer is out: what is still coming of its body is not wanted (RFC 9113 8.1). */
-static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
-{
-    bool end = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-               frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    struct http_request *r = end ? request_of(session, frame->hd.stream_id) : NULL;
-    (void)user;
-    if (r && r->refused && !nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id))
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                  NGHTTP2_NO_ERROR);
-    return 0;
-}
-
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
@@ -170,8 +158,17 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     struct http_request *r = request_of(session, stream_id);
     (void)flags;
     (void)user;
-    if (r)
+    if (!r)
+        return 0;
+    if (!r->refused) {
         http_request_body(r, (const char *)data, len);
+        return 0;
+    }
+    /* the answer is out: the rest is dropped (a reset makes some clients lose the answer), but not for
+     * ever */
+    r->header_bytes += len;
+    if (r->header_bytes > DROPPED_BODIES * r->conn->server->options.limits.body_bytes)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
     return 0;
 }
 
@@ -195,7 +192,6 @@ static nghttp2_session_callbacks *callbacks(void)
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
-    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
     return c;
 }

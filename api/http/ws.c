@@ -339,14 +339,31 @@ static struct http_ws_context *context_new(struct neap_loop *loop)
     return x;
 }
 
-/* libwebsockets closes its handles over several turns of the loop and then zeroes x->lws. */
+struct walk {
+    const void *context;
+    bool found;
+};
+
+static void look_at(uv_handle_t *handle, void *arg)
+{
+    struct walk *walk = arg;
+    walk->found |= handle->data == walk->context;
+}
+
+/* On a loop that is not its own libwebsockets closes its handles over several turns and then wants to be
+ * destroyed once more; that the handles are gone it does not tell, but they are marked with the context. */
 static void context_wait(void *arg)
 {
     struct http_ws_context *x = arg;
-    if (x->lws) {
+    struct walk walk = {.context = x->lws};
+    if (x->lws)
+        uv_walk(neap_loop_uv(x->loop), look_at, &walk);
+    if (walk.found) {
         neap_loop_post(x->loop, context_wait, x);
         return;
     }
+    if (x->lws)
+        lws_context_destroy(x->lws);
     x->gone(x->gone_arg);
     free(x);
 }
