@@ -86,7 +86,7 @@ int client_dial(struct neap_http_client *c, struct http_io *io, const struct htt
 {
     char host[64], port[8];
     const char *address = client_host(c);
-    int fd;
+    int fd = -1;
     if (!split(address, host, port))
         return neap_err_set(err, NEAP_ECONFIG, "%s is no ADDR:PORT", address);
     int rc = connect_to(address, host, port, &fd, err);

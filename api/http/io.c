@@ -64,11 +64,12 @@ void http_io_flush(struct http_io *io)
 {
     for (int turn = 0; turn < WRITES_A_TURN && !io->dead && !io->lingering; turn++) {
         size_t before = io->out.len;
-        if (io->is_ready && http_io_waiting(io) < HTTP_OUT_HIGH)
+        bool full = http_io_waiting(io) >= HTTP_OUT_HIGH;
+        if (io->is_ready && !full)
             io->ops->output(io);
         if (io->dead)
             return;
-        bool more = io->out.len > before;
+        bool more = full || io->out.len > before;
         int rc = io->is_ready ? send_out(io) : 1;
         if (rc < 0) {
             http_io_close(io, "the peer is gone");

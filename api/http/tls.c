@@ -65,7 +65,7 @@ static int trust(SSL_CTX *ctx, const char *pem, bool server, struct neap_err *er
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                        const unsigned char *in, unsigned in_len, void *arg)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
     (void)ssl;
     (void)arg;
     unsigned char *chosen;

@@ -536,6 +536,7 @@ static void test_cancel(void **state)
     again.x.timeout_ms = 50;
     ask(f, &again, "GET", "/park", NULL, 0);
     assert_int_equal(again.code, NEAP_ETIMEOUT);
+    neap_buf_done(&again.body);
     run_until(f, f->cancels == 2);
     f->parked->finish(f->parked);
     stop(f);
