@@ -37,8 +37,8 @@ static int unrecognized(struct neap_call *c, const char *expected, const char *w
     return NEAP_EBADREQUEST;
 }
 
-int rest_body_parse(struct neap_call *c, const char *expected, struct neap_decode_report *report,
-                    yyjson_mut_doc **ret, struct neap_err *err)
+int rest_body_parse(struct neap_call *c, const char *expected, const struct neap_type *kind_type,
+                    struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err)
 {
     const char *type = c->content_type && *c->content_type ? c->content_type : "application/json";
     const char *body = c->body ? c->body : "";
@@ -50,12 +50,16 @@ int rest_body_parse(struct neap_call *c, const char *expected, struct neap_decod
         rc = neap_yaml_parse(c->arena, body, c->body_len, report, ret, &why);
     else if (is_media(type, "application/json"))
         rc = neap_json_parse(c->arena, body, c->body_len, report, ret, &why);
+    else if (is_media(type, "application/vnd.kubernetes.protobuf"))
+        rc = neap_protobuf_parse(c->arena, body, c->body_len, kind_type, ret, &why);
     else
         return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
                             "the body of the request was in an unknown format - accepted media "
-                            "types include: application/json, application/yaml");
+                            "types include: application/json, application/yaml, "
+                            "application/vnd.kubernetes.protobuf");
     if (rc == NEAP_EBADREQUEST) {
-        rc = unrecognized(c, expected, why.message, !yaml, err);
+        bool json = is_media(type, "application/json");
+        rc = unrecognized(c, expected, why.message, json, err);
         neap_err_done(&why);
         return rc;
     }
@@ -151,7 +155,7 @@ int rest_body_object(struct neap_call *c, const struct neap_kind *kind,
     const char *group = sub && sub->body_version ? (sub->body_group ? sub->body_group : "")
                                                  : kind->group;
     const char *version = sub && sub->body_version ? sub->body_version : kind->version;
-    int rc = rest_body_parse(c, kind_name, &report, ret, err);
+    int rc = rest_body_parse(c, kind_name, type, &report, ret, err);
     if (rc)
         return rc;
     yyjson_mut_val *root = yyjson_mut_doc_get_root(*ret);

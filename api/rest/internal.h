@@ -101,8 +101,8 @@ void rest_partial_write(struct neap_call *c, struct neap_buf *out, struct neap_o
 
 /* ---- body.c ---- */
 /* Parses the body by its content type. <expected>: the kind for words. The document is in the arena. */
-int rest_body_parse(struct neap_call *c, const char *expected, struct neap_decode_report *report,
-                    yyjson_mut_doc **ret, struct neap_err *err);
+int rest_body_parse(struct neap_call *c, const char *expected, const struct neap_type *kind_type,
+                    struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err);
 /* Parses, checks apiVersion and kind against <kind>, decodes. Unknown fields become Warnings or, when
  * strict, the error. *ret_kind (may be NULL) gets the kind that the body names. */
 int rest_body_object(struct neap_call *c, const struct neap_kind *kind,
@@ -214,6 +214,7 @@ int rest_prepare_update(struct rest_write *w, struct neap_err *err);
 int rest_allocate(struct rest_write *w, struct neap_err *err);
 /* Built-in admission, then the scripts'. */
 int rest_admit(struct rest_write *w, struct neap_err *err);
+int rest_admit_account(struct rest_write *w, struct neap_err *err);
 int rest_admit_delete(struct rest_write *w, struct neap_err *err);
 /* RBAC objects grant no more than the writer holds (escalation.c). */
 int rest_escalation_check(struct rest_write *w, struct neap_err *err);
