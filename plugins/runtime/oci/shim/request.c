@@ -424,6 +424,8 @@ void shim_request_left(struct client *c)
 /* ---- the rest */
 static void do_list(struct client *c, int64_t seq)
 {
+    /* who killed before asking sees the ends */
+    shim_reap(c->shim);
     yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *o = yyjson_mut_obj(d), *list = yyjson_mut_arr(d);
     yyjson_mut_doc_set_root(d, o);
