@@ -98,9 +98,8 @@ void *neap_arena_calloc(struct neap_arena *a, size_t size)
     return p;
 }
 
-char *neap_arena_strndup(struct neap_arena *a, const char *s, size_t n)
+static char *copy(struct neap_arena *a, const char *s, size_t len)
 {
-    size_t len = strnlen(s, n);
     char *p = neap_arena_alloc(a, len + 1);
     if (p) {
         memcpy(p, s, len);
@@ -109,9 +108,14 @@ char *neap_arena_strndup(struct neap_arena *a, const char *s, size_t n)
     return p;
 }
 
+char *neap_arena_strndup(struct neap_arena *a, const char *s, size_t n)
+{
+    return copy(a, s, strnlen(s, n));
+}
+
 char *neap_arena_strdup(struct neap_arena *a, const char *s)
 {
-    return neap_arena_strndup(a, s, SIZE_MAX);
+    return copy(a, s, strlen(s));
 }
 
 char *neap_arena_printf(struct neap_arena *a, const char *fmt, ...)

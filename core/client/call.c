@@ -124,6 +124,7 @@ void neap_call_free(struct neap_call *c)
     if (c->stream_body)
         c->stream_body->close(c->stream_body);
     neap_object_unref(c->object);
+    neap_identity_unref((struct neap_identity *)(uintptr_t)c->identity);
     neap_buf_done(&c->reply_buf);
     neap_err_done(&c->err);
     neap_arena_free(c->arena);

@@ -19,12 +19,12 @@ static bool holds_in(const struct neap_field *f, const struct neap_kind *kind)
     return false;
 }
 
-/* The default's value; simple ones need no parser and no copy: tables live for ever. */
+/* The default's value; simple ones need no parser. */
 static yyjson_mut_val *make(yyjson_mut_doc *doc, const char *json)
 {
     size_t n = strlen(json);
     if (json[0] == '"' && !memchr(json, '\\', n))
-        return yyjson_mut_strn(doc, json + 1, n - 2);
+        return yyjson_mut_strncpy(doc, json + 1, n - 2);
     if (strcmp(json, "true") == 0 || strcmp(json, "false") == 0)
         return yyjson_mut_bool(doc, json[0] == 't');
     if (strcmp(json, "{}") == 0)

@@ -117,7 +117,7 @@ HOOK(namespace)
         set_str(d, object_at(d, meta, "labels"), "kubernetes.io/metadata.name", text(meta, "name"));
 }
 
-static void encode_base64(struct neap_buf *out, const unsigned char *s, size_t len)
+void neap_kind_base64(struct neap_buf *out, const unsigned char *s, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
@@ -141,7 +141,7 @@ HOOK(secret)
         for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
             yyjson_mut_val *v = yyjson_mut_obj_iter_get_val(k);
             struct neap_buf b = NEAP_BUF_INIT;
-            encode_base64(&b, (const unsigned char *)yyjson_mut_get_str(v), yyjson_mut_get_len(v));
+            neap_kind_base64(&b, (const unsigned char *)yyjson_mut_get_str(v), yyjson_mut_get_len(v));
             yyjson_mut_obj_put(data, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
                                yyjson_mut_strncpy(d->doc, b.len ? b.data : "", b.len));
             neap_buf_done(&b);

@@ -2,6 +2,8 @@
  * sorted. */
 #include "kind_internal.h"
 
+enum { FIELDS_MAX = 128 }; /* the generator's tables stay far below it */
+
 static void write_struct(struct neap_buf *out, yyjson_mut_val *v, const struct neap_type *type);
 
 static void write_zero(struct neap_buf *out, const struct neap_shape *shape)
@@ -107,7 +109,7 @@ static void write_name(struct neap_buf *out, bool *first, const struct neap_fiel
 static void write_struct(struct neap_buf *out, yyjson_mut_val *v, const struct neap_type *type)
 {
     bool first = true;
-    yyjson_mut_val *at[type->field_count + 1u];
+    yyjson_mut_val *at[FIELDS_MAX];
     memset(at, 0, sizeof(*at) * type->field_count);
     if (v) {
         yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(v);

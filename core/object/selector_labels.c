@@ -177,7 +177,7 @@ static int read_requirement(struct lexer *l, struct neap_selector *s, struct nea
     if (not || l->token == T_END || l->token == T_COMMA)
         return neap_selector_add(s, key, not ? NEAP_TOKEN_NOT_EXISTS : NEAP_TOKEN_EXISTS, NULL, 0,
                                  err);
-    enum neap_token_op op;
+    enum neap_token_op op = 0;
     code = read_operator(l, &op, err);
     if (code)
         return code;

@@ -115,7 +115,7 @@ struct neap_call {
     const char *group, *version, *resource, *subresource, *namespace_, *name; /* NULL: none */
     const char *subpath;          /* behind proxy/: raw; NULL: none */
     const struct neap_kind *kind; /* of group, version, resource; set by the router */
-    const struct neap_identity *identity;
+    const struct neap_identity *identity; /* reference, released with the call */
     struct neap_call_options options;
     const struct neap_header *headers; /* those that matter to handlers, ended by a NULL name */
     const char *accept, *content_type, *user_agent;

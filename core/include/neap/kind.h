@@ -224,6 +224,11 @@ void neap_kind_write(struct neap_buf *out, yyjson_mut_val *root, const struct ne
 int neap_kind_convert(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct neap_kind *from,
                       const struct neap_kind *to, struct neap_err *err);
 
+/* Kubernetes' protobuf (application/vnd.kubernetes.protobuf): the envelope and a message of <type> become
+ * a tree, as if it had come as JSON; neap_kind_decode follows. errors: NEAP_EBADREQUEST, NEAP_ETOOLARGE. */
+int neap_protobuf_parse(struct neap_arena *arena, const void *data, size_t len,
+                        const struct neap_type *type, yyjson_mut_doc **ret, struct neap_err *err);
+
 /* ---- strategic merge patch (the other patches: neap/json.h); <target> is changed in place */
 int neap_patch_strategic(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val *patch,
                          const struct neap_type *type, struct neap_err *err);

@@ -20,7 +20,9 @@ struct neap_store_record {
 
 struct neap_store_change {
     const char *key;
-    uint64_t expected; /* the key's revision; 0: must not exist; NEAP_STORE_ANY: whatever */
+    /* The key's revision; 0: must not exist; NEAP_STORE_ANY: whatever. Embedded stores always get the
+     * revision that the key has: a history can be linked by it. */
+    uint64_t expected;
     const void *value; /* NULL: delete */
     size_t value_len;
     int64_t expires_wall_ns;

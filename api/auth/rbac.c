@@ -1,0 +1,297 @@
+/* Role-based access control. Source: Kubernetes documentation, "Using RBAC Authorization". */
+#include "auth_internal.h"
+
+static const struct neap_kind *rbac(const char *resource)
+{
+    return neap_kind_by_resource("rbac.authorization.k8s.io", "v1", resource);
+}
+
+static bool has(const char *const *list, const char *s)
+{
+    for (; *list; list++)
+        if (strcmp(*list, s) == 0 || ((*list)[0] == '*' && !(*list)[1]))
+            return true;
+    return false;
+}
+
+/* "pods", "pods/log", "*", "STAR/scale" */
+static bool resource_matches(const char *const *list, const char *resource, const char *sub)
+{
+    size_t n = strlen(resource);
+    for (; *list; list++) {
+        const char *r = *list;
+        if (strcmp(r, "*") == 0)
+            return true;
+        if (!*sub ? strcmp(r, resource) == 0
+                  : (strncmp(r, resource, n) == 0 && r[n] == '/' && strcmp(r + n + 1, sub) == 0) ||
+                        (strncmp(r, "*/", 2) == 0 && strcmp(r + 2, sub) == 0))
+            return true;
+    }
+    return false;
+}
+
+static bool url_matches(const char *const *list, const char *path)
+{
+    for (; *list; list++) {
+        size_t n = strlen(*list);
+        if (strcmp(*list, "*") == 0 || strcmp(*list, path) == 0)
+            return true;
+        if (n && (*list)[n - 1] == '*' && strncmp(*list, path, n - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool auth_rule_allows(const struct auth_rule *r, const struct neap_attributes *x)
+{
+    const char *const *verbs = r->verbs, *const *groups = r->groups, *const *names = r->names;
+    if (!has(verbs, x->verb))
+        return false;
+    if (!x->resource_request)
+        return url_matches((const char *const *)r->urls, x->path);
+    return has(groups, x->group) &&
+           resource_matches((const char *const *)r->resources, x->resource, x->subresource) &&
+           (!names[0] || (*x->name && has(names, x->name)));
+}
+
+bool auth_subject_matches(const struct auth_binding *b, const struct neap_identity *id)
+{
+    for (unsigned i = 0; i < b->count; i++) {
+        const struct auth_subject *s = &b->subjects[i];
+        if (s->type == AUTH_USER ? strcmp(s->name, id->user) == 0
+                                 : neap_identity_in_group(id, s->name))
+            return true;
+    }
+    return false;
+}
+
+static bool visit_binding(struct neap_auth *a, const struct neap_snapshot *s,
+                          const struct neap_identity *id, struct neap_object *o,
+                          bool (*visit)(void *arg, const struct auth_role *role), void *arg)
+{
+    const struct auth_binding *b = auth_binding_of(a, o);
+    if (!auth_subject_matches(b, id))
+        return false;
+    struct neap_object *role =
+        neap_snapshot_get(s, rbac(b->cluster_role ? "clusterroles" : "roles"),
+                          b->cluster_role ? NULL : neap_object_namespace(o), b->role);
+    return role && visit(arg, auth_role_of(a, role));
+}
+
+bool auth_visit_roles(struct neap_auth *a, const struct neap_snapshot *s,
+                      const struct neap_identity *id, const char *namespace_,
+                      bool (*visit)(void *arg, const struct auth_role *role), void *arg)
+{
+    struct neap_iter it;
+    bool stop = false;
+    pthread_mutex_lock(&a->lock);
+    neap_iter_init(&it, s, rbac("clusterrolebindings"), NULL, NULL);
+    for (struct neap_object *o; !stop && (o = neap_iter_next(&it));)
+        stop = visit_binding(a, s, id, o, visit, arg);
+    if (!stop && *namespace_) {
+        neap_iter_init(&it, s, rbac("rolebindings"), namespace_, NULL);
+        for (struct neap_object *o; !stop && (o = neap_iter_next(&it));)
+            stop = visit_binding(a, s, id, o, visit, arg);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return stop;
+}
+
+static bool role_allows(void *arg, const struct auth_role *role)
+{
+    for (unsigned i = 0; i < role->count; i++)
+        if (auth_rule_allows(&role->rules[i], arg))
+            return true;
+    return false;
+}
+
+enum neap_decision neap_auth_authorize(struct neap_auth *a, const struct neap_snapshot *s,
+                                       const struct neap_attributes *x, char **reason)
+{
+    const char *node;
+    if (reason)
+        *reason = NULL;
+    if (neap_identity_in_group(x->identity, "system:masters"))
+        return NEAP_ALLOW;
+    if ((node = auth_node_name(x->identity))) {
+        enum neap_decision d = auth_node_authorize(a, s, x, node, reason);
+        if (d == NEAP_ALLOW)
+            return d;
+    }
+    if (auth_visit_roles(a, s, x->identity, x->namespace_, role_allows,
+                         (void *)(uintptr_t)x)) {
+        if (reason) {
+            free(*reason);
+            *reason = NULL;
+        }
+        return NEAP_ALLOW;
+    }
+    return NEAP_DENY;
+}
+
+int neap_auth_forbidden(const struct neap_attributes *x, const char *reason, struct neap_err *err)
+{
+    NEAP_CLEANUP_BUF struct neap_buf b = NEAP_BUF_INIT;
+    const char *user = x->identity ? x->identity->user : "";
+    if (!x->resource_request) {
+        neap_buf_printf(&b, "forbidden: User \"%s\" cannot %s path \"%s\"", user, x->verb, x->path);
+    } else {
+        neap_buf_printf(&b, "%s%s%s", x->resource, *x->group ? "." : "", x->group);
+        if (*x->name)
+            neap_buf_printf(&b, " \"%s\"", x->name);
+        neap_buf_printf(&b, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group "
+                            "\"%s\"",
+                        user, x->verb, x->resource, *x->subresource ? "/" : "", x->subresource,
+                        x->group);
+        if (*x->namespace_)
+            neap_buf_printf(&b, " in the namespace \"%s\"", x->namespace_);
+        else
+            neap_buf_str(&b, " at the cluster scope");
+    }
+    if (reason && *reason)
+        neap_buf_printf(&b, ": %s", reason);
+    neap_err_set(err, NEAP_EFORBIDDEN, "%s", b.data);
+    if (x->resource_request)
+        neap_err_about(err, x->group, x->resource, *x->name ? x->name : NULL);
+    else
+        neap_err_about(err, "", "", NULL);
+    return NEAP_EFORBIDDEN;
+}
+
+/* ---- SelfSubjectRulesReview ---- */
+
+struct rules {
+    struct neap_buf resources, urls;
+};
+
+static void list(struct neap_buf *out, const char *name, const char *const *items, bool *first)
+{
+    if (!items[0])
+        return;
+    neap_buf_printf(out, "%s\"%s\":[", *first ? "" : ",", name);
+    *first = false;
+    for (unsigned i = 0; items[i]; i++) {
+        neap_buf_str(out, i ? "," : "");
+        neap_buf_json_string(out, items[i], strlen(items[i]));
+    }
+    neap_buf_char(out, ']');
+}
+
+static bool write_rules(void *arg, const struct auth_role *role)
+{
+    struct rules *r = arg;
+    for (unsigned i = 0; i < role->count; i++) {
+        const struct auth_rule *rule = &role->rules[i];
+        bool urls = rule->urls[0] != NULL, first = true;
+        struct neap_buf *out = urls ? &r->urls : &r->resources;
+        neap_buf_str(out, out->len ? ",{" : "{");
+        list(out, "verbs", (const char *const *)rule->verbs, &first);
+        if (urls) {
+            list(out, "nonResourceURLs", (const char *const *)rule->urls, &first);
+        } else {
+            list(out, "apiGroups", (const char *const *)rule->groups, &first);
+            list(out, "resources", (const char *const *)rule->resources, &first);
+            list(out, "resourceNames", (const char *const *)rule->names, &first);
+        }
+        neap_buf_char(out, '}');
+    }
+    return false;
+}
+
+void neap_auth_rules(struct neap_auth *a, const struct neap_snapshot *s,
+                     const struct neap_identity *identity, const char *namespace_,
+                     struct neap_buf *out)
+{
+    static const char everything[] =
+        "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}";
+    struct rules r = {0};
+    if (neap_identity_in_group(identity, "system:masters")) {
+        neap_buf_str(&r.resources, everything);
+        neap_buf_str(&r.urls, "{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}");
+    }
+    auth_visit_roles(a, s, identity, namespace_, write_rules, &r);
+    neap_buf_printf(out, "{\"resourceRules\":[%s],\"nonResourceRules\":[%s],\"incomplete\":false}",
+                    r.resources.len ? r.resources.data : "", r.urls.len ? r.urls.data : "");
+    neap_buf_done(&r.resources);
+    neap_buf_done(&r.urls);
+}
+
+/* ---- escalation: is every single permission held? ---- */
+
+struct covering {
+    struct neap_auth *auth;
+    const struct neap_snapshot *snapshot;
+    const struct neap_identity *identity;
+    const char *namespace_;
+    struct neap_buf *missing;
+    bool ok;
+};
+
+/* The identity holds this one permission (with "*" meaning all of its kind). */
+static bool held(struct covering *c, const char *verb, const char *group, const char *resource,
+                 const char *name, const char *url)
+{
+    const char *slash = resource ? strchr(resource, '/') : NULL;
+    char plain[256] = "";
+    if (resource)
+        snprintf(plain, sizeof(plain), "%.*s", slash ? (int)(slash - resource) : 255, resource);
+    struct neap_attributes x = {.identity = c->identity, .verb = verb,
+                                .resource_request = url == NULL, .group = group ? group : "",
+                                .version = "", .resource = plain,
+                                .subresource = slash ? slash + 1 : "",
+                                .namespace_ = c->namespace_, .name = name ? name : "",
+                                .path = url ? url : ""};
+    return neap_auth_authorize(c->auth, c->snapshot, &x, NULL) == NEAP_ALLOW;
+}
+
+static void lacking(struct covering *c, const char *verb, const char *group, const char *resource,
+                    const char *name, const char *url)
+{
+    struct neap_buf *b = c->missing;
+    c->ok = false;
+    neap_buf_str(b, b->len ? "\n{" : "{");
+    if (url)
+        neap_buf_printf(b, "NonResourceURLs:[\"%s\"]", url);
+    else
+        neap_buf_printf(b, "APIGroups:[\"%s\"], Resources:[\"%s\"]", group ? group : "",
+                        resource ? resource : "");
+    if (name)
+        neap_buf_printf(b, ", ResourceNames:[\"%s\"]", name);
+    neap_buf_printf(b, ", Verbs:[\"%s\"]}", verb);
+}
+
+static void cover_rule(struct covering *c, const struct auth_rule *r)
+{
+    static const char *const none[] = {NULL, NULL};
+    for (unsigned v = 0; r->verbs[v]; v++) {
+        for (unsigned u = 0; r->urls[u]; u++)
+            if (!held(c, r->verbs[v], NULL, NULL, NULL, r->urls[u]))
+                lacking(c, r->verbs[v], NULL, NULL, NULL, r->urls[u]);
+        for (unsigned g = 0; r->groups[g]; g++)
+            for (unsigned i = 0; r->resources[i]; i++) {
+                const char *const *names = r->names[0] ? (const char *const *)r->names : none;
+                for (unsigned n = 0; n == 0 || names[n]; n++)
+                    if (!held(c, r->verbs[v], r->groups[g], r->resources[i], names[n], NULL))
+                        lacking(c, r->verbs[v], r->groups[g], r->resources[i], names[n], NULL);
+            }
+    }
+}
+
+bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
+                      const struct neap_identity *identity, const char *namespace_,
+                      yyjson_mut_val *rules, struct neap_buf *missing)
+{
+    struct covering c = {a, s, identity, namespace_, missing, true};
+    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_buf json = NEAP_BUF_INIT;
+    unsigned count;
+    neap_json_write_sorted(&json, rules);
+    yyjson_doc *doc = yyjson_read(json.data, json.len, 0);
+    struct auth_rule *list_ = auth_rules_compile(arena, yyjson_doc_get_root(doc), &count);
+    for (unsigned i = 0; i < count; i++)
+        cover_rule(&c, &list_[i]);
+    yyjson_doc_free(doc);
+    neap_buf_done(&json);
+    neap_arena_free(arena);
+    return c.ok;
+}

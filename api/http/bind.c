@@ -1,0 +1,67 @@
+/* Listening sockets. */
+#include "http_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* "host:port", "[v6]:port", ":port" */
+static bool split(const char *address, char host[64], char port[8])
+{
+    const char *colon = strrchr(address, ':');
+    if (!colon || strlen(colon + 1) >= 8 || !colon[1])
+        return false;
+    const char *start = address, *end = colon;
+    if (*start == '[') {
+        if (end[-1] != ']')
+            return false;
+        start++;
+        end--;
+    }
+    if (end - start >= 64)
+        return false;
+    memcpy(host, start, (size_t)(end - start));
+    host[end - start] = '\0';
+    strcpy(port, colon + 1);
+    return true;
+}
+
+static int listen_on(const struct addrinfo *a, const char *address, int *ret_fd,
+                     struct neap_err *err)
+{
+    static const int on = 1;
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return neap_err_errno(err, errno, "listen on %s", address);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, 1024) < 0) {
+        int e = errno;
+        close(fd);
+        return neap_err_errno(err, e, "listen on %s", address);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+int neap_http_bind(const char *address, int *ret_fd, unsigned *ret_port, struct neap_err *err)
+{
+    char host[64], port[8];
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                             .ai_socktype = SOCK_STREAM},
+                    *list = NULL;
+    if (!split(address, host, port) || getaddrinfo(*host ? host : NULL, port, &hints, &list))
+        return neap_err_set(err, NEAP_ECONFIG, "%s is no ADDR:PORT", address);
+    int rc = listen_on(list, address, ret_fd, err);
+    freeaddrinfo(list);
+    if (rc)
+        return rc;
+    struct sockaddr_storage s;
+    socklen_t n = sizeof(s);
+    getsockname(*ret_fd, (struct sockaddr *)&s, &n);
+    if (ret_port)
+        *ret_port = ntohs(s.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&s)->sin6_port
+                                                  : ((struct sockaddr_in *)&s)->sin_port);
+    return 0;
+}

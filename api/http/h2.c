@@ -1,0 +1,277 @@
+/* HTTP/2 by nghttp2: streams become requests; answers are pulled as windows and the socket allow.
+ * Source: RFC 9113. */
+#include "http_internal.h"
+#include <nghttp2/nghttp2.h>
+
+enum {
+    WINDOW = 1 << 20,
+    /* a client that resets streams faster than this is thrown out (CVE-2023-44487) */
+    RESETS_BURST = 1000,
+    RESETS_PER_SECOND = 33,
+};
+
+struct h2 {
+    nghttp2_session *session;
+    struct http_conn *conn;
+    struct neap_list requests;
+    unsigned active;
+    bool goaway;
+    int64_t reset_tokens, reset_at_ms;
+};
+
+static struct h2 *h2_of(const struct http_conn *c)
+{
+    return c->session;
+}
+
+/* ---- the answer ---- */
+
+static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length,
+                           uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    struct http_request *r = source->ptr;
+    (void)session;
+    (void)stream_id;
+    (void)user;
+    if (!r->ended && r->pending.len < length)
+        (void)http_answer_read(r, &r->pending, length - r->pending.len);
+    size_t n = r->pending.len < length ? r->pending.len : length;
+    if (n == 0 && !r->ended)
+        return NGHTTP2_ERR_DEFERRED;
+    memcpy(buf, r->pending.data ? r->pending.data : "", n);
+    neap_buf_consume(&r->pending, n);
+    if (r->ended && r->pending.len == 0) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        neap_buf_done(&r->pending);
+    }
+    return (ssize_t)n;
+}
+
+static void answer(struct http_request *r)
+{
+    struct h2 *h = h2_of(r->conn);
+    struct neap_header headers[32];
+    nghttp2_nv nv[33];
+    char status[8], length[24];
+    unsigned n = http_answer_headers(r, headers, length);
+    snprintf(status, sizeof(status), "%d", r->call->status);
+    nv[0] = (nghttp2_nv){(uint8_t *)":status", (uint8_t *)status, 7, strlen(status), 0};
+    for (unsigned i = 0; i < n; i++)
+        nv[i + 1] = (nghttp2_nv){(uint8_t *)(uintptr_t)headers[i].name,
+                                 (uint8_t *)(uintptr_t)headers[i].value, strlen(headers[i].name),
+                                 strlen(headers[i].value), 0};
+    nghttp2_data_provider body = {.source = {.ptr = r}, .read_callback = read_answer};
+    bool none = r->head_only || (!r->call->stream_body && r->fixed_len == 0);
+    nghttp2_submit_response(h->session, r->stream_id, nv, n + 1, none ? NULL : &body);
+}
+
+static void woken(struct http_request *r)
+{
+    nghttp2_session_resume_data(h2_of(r->conn)->session, r->stream_id);
+}
+
+/* ---- callbacks ---- */
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h = user;
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    struct http_request *r = http_request_new(h->conn);
+    r->stream_id = frame->hd.stream_id;
+    r->answer = answer;
+    r->woken = woken;
+    h->active++;
+    neap_list_append(&h->requests, &r->link);
+    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, r);
+    return 0;
+}
+
+static struct http_request *request_of(nghttp2_session *session, int32_t stream_id)
+{
+    return nghttp2_session_get_stream_user_data(session, stream_id);
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
+{
+    struct http_request *r = request_of(session, frame->hd.stream_id);
+    (void)flags;
+    (void)user;
+    if (!r || r->refused)
+        return 0;
+    if (!http_request_header(r, (const char *)name, name_len, (const char *)value, value_len))
+        http_request_refuse(r, NEAP_ETOOLARGE, "the headers of the request are too large");
+    return 0;
+}
+
+static bool reset_allowed(struct h2 *h)
+{
+    int64_t now = neap_loop_now_ms(h->conn->server->options.loop);
+    int64_t gained = (now - h->reset_at_ms) * RESETS_PER_SECOND / 1000;
+    if (gained > 0) {
+        h->reset_at_ms = now;
+        h->reset_tokens += gained;
+        if (h->reset_tokens > RESETS_BURST)
+            h->reset_tokens = RESETS_BURST;
+    }
+    return h->reset_tokens-- > 0;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h = user;
+    struct http_request *r = request_of(session, frame->hd.stream_id);
+    if (frame->hd.type == NGHTTP2_RST_STREAM && !reset_allowed(h))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (!r || r->refused)
+        return 0;
+    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        if (!http_request_head(r))
+            return 0;
+    } else if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) {
+        return 0;
+    }
+    if (end)
+        http_request_handle(r);
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data,
+                   size_t len, void *user)
+{
+    struct http_request *r = request_of(session, stream_id);
+    (void)flags;
+    (void)user;
+    if (!r)
+        return 0;
+    if (!r->refused) {
+        http_request_body(r, (const char *)data, len);
+        return 0;
+    }
+    /* the answer is out already: the rest is dropped, but not for ever */
+    r->header_bytes += len;
+    if (r->header_bytes > 2 * r->conn->server->options.limits.body_bytes)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
+{
+    struct h2 *h = user;
+    struct http_request *r = request_of(session, stream_id);
+    (void)code;
+    if (r) {
+        h->active--;
+        neap_list_remove(&r->link);
+        nghttp2_session_set_stream_user_data(session, stream_id, NULL);
+        http_request_release(r);
+    }
+    return 0;
+}
+
+static nghttp2_session_callbacks *callbacks(void)
+{
+    nghttp2_session_callbacks *c;
+    nghttp2_session_callbacks_new(&c);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+    return c;
+}
+
+static void session_start(struct http_conn *c)
+{
+    struct h2 *h = neap_calloc(1, sizeof(*h));
+    const struct neap_http_limits *l = &c->server->options.limits;
+    nghttp2_session_callbacks *cb = callbacks();
+    nghttp2_option *option;
+    nghttp2_option_new(&option);
+    nghttp2_option_set_max_settings(option, 32);
+    nghttp2_option_set_max_outbound_ack(option, 1000);
+    nghttp2_option_set_no_closed_streams(option, 1);
+    h->conn = c;
+    neap_list_init(&h->requests);
+    h->reset_tokens = RESETS_BURST;
+    h->reset_at_ms = neap_loop_now_ms(c->server->options.loop);
+    c->session = h;
+    nghttp2_session_server_new2(&h->session, cb, h, option);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(cb);
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->streams},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)l->header_bytes},
+    };
+    nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, NEAP_ARRAY_LEN(settings));
+    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, 4 * WINDOW);
+}
+
+/* ---- the protocol ---- */
+
+static bool input(struct http_conn *c, const char *data, size_t len)
+{
+    if (!c->session)
+        session_start(c);
+    ssize_t n = nghttp2_session_mem_recv(h2_of(c)->session, (const uint8_t *)data, len);
+    return n >= 0;
+}
+
+static void output(struct http_conn *c)
+{
+    if (!c->session)
+        session_start(c);
+    struct h2 *h = h2_of(c);
+    while (c->out.len - c->out_at < HTTP_OUT_HIGH) {
+        const uint8_t *data;
+        ssize_t n = nghttp2_session_mem_send(h->session, &data);
+        if (n <= 0)
+            break;
+        neap_buf_append(&c->out, data, (size_t)n);
+    }
+    if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
+        c->closing = true;
+    if (h->goaway && h->active == 0)
+        c->closing = true;
+}
+
+static void gone(struct http_conn *c)
+{
+    struct h2 *h = h2_of(c);
+    if (!h)
+        return;
+    /* streams that are open are not told by nghttp2_session_del */
+    neap_list_foreach(&h->requests, e)
+    {
+        struct http_request *r = neap_list_entry(e, struct http_request, link);
+        neap_list_remove(&r->link);
+        http_request_release(r);
+    }
+    nghttp2_session_del(h->session);
+    free(h);
+    c->session = NULL;
+}
+
+static void drain(struct http_conn *c)
+{
+    struct h2 *h = h2_of(c);
+    if (!h) {
+        c->closing = true;
+        return;
+    }
+    h->goaway = true;
+    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL,
+                          0);
+}
+
+static unsigned active(const struct http_conn *c)
+{
+    return c->session ? h2_of(c)->active : 0;
+}
+
+const struct http_protocol http_h2 = {input, output, gone, drain, active};

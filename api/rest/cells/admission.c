@@ -1,0 +1,5 @@
+#include "cells.h"
+
+const struct rest_cell rest_cells_admission[] = {
+    {0},
+};

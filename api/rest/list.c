@@ -1,0 +1,309 @@
+/* LIST: one snapshot, in pages or streamed. design.md section 5. */
+#include "internal.h"
+#include "token.h"
+
+enum { LIST_FIRST = 64 << 10, LIST_SLICE = 4096 /* objects looked at before other calls get a turn */ };
+
+struct list {
+    struct neap_body body;
+    struct neap_call *call;
+    struct neap_snapshot *snapshot; /* pinned */
+    struct neap_iter iter;
+    const struct neap_selector *selector;
+    struct neap_object **indexed; /* from an index instead of the iterator; NULL: none */
+    size_t indexed_count, indexed_at;
+    int64_t left;     /* objects of this page; -1: no limit */
+    int64_t total;    /* matching objects of all pages left before this one; -1: not counted */
+    int64_t written;
+    struct neap_object *last; /* written last, borrowed of the snapshot */
+    struct neap_buf pending;  /* made before the head was sent */
+    bool head, ended, table;
+};
+
+/* ---- the objects ---- */
+
+static struct neap_object *next_candidate(struct list *l)
+{
+    if (!l->indexed)
+        return neap_iter_next(&l->iter);
+    return l->indexed_at < l->indexed_count ? l->indexed[l->indexed_at++] : NULL;
+}
+
+static bool in_namespace(const struct neap_call *c, const struct neap_object *o)
+{
+    return !c->namespace_ || strcmp(neap_object_namespace(o), c->namespace_) == 0;
+}
+
+/* The next object that matches; NULL: the end, or (*budget 0) a pause. */
+static struct neap_object *next_match(struct list *l, unsigned *budget)
+{
+    struct neap_object *o;
+    while (*budget && (o = next_candidate(l))) {
+        (*budget)--;
+        if (l->indexed && !in_namespace(l->call, o))
+            continue;
+        if (!l->selector || neap_selector_match(l->selector, o))
+            return o;
+    }
+    return NULL;
+}
+
+static bool choose_index(struct list *l)
+{
+    struct neap_call *c = l->call;
+    const struct neap_kind *k = c->kind->storage;
+    if (!l->selector || c->options.limit > 0 || (c->options.continue_token && *c->options.continue_token))
+        return false;
+    for (unsigned i = 0; i < k->selectable_count && k == c->kind; i++) {
+        const char *value = neap_selector_pinned(l->selector, k->selectable[i].path);
+        if (!value || !*value)
+            continue;
+        l->indexed = neap_snapshot_by_field(l->snapshot, k, i, value, c->arena, &l->indexed_count);
+        if (!l->indexed)
+            l->indexed_count = 0;
+        l->indexed = l->indexed ? l->indexed : neap_arena_calloc(c->arena, sizeof(void *));
+        return l->indexed != NULL;
+    }
+    return false;
+}
+
+/* ---- the answer ---- */
+
+static void write_head(struct list *l, struct neap_buf *out)
+{
+    struct neap_call *c = l->call;
+    char api_version[128];
+    bool partial = rest_wants(c, "PartialObjectMetadata");
+    l->head = true;
+    if (l->table) {
+        rest_table_head(c, out, neap_snapshot_revision(l->snapshot), NULL, -1, true);
+        return;
+    }
+    neap_buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{",
+                    partial ? "PartialObjectMetadataList" : c->kind->list_kind,
+                    partial ? "meta.k8s.io/v1" : neap_kind_api_version(c->kind, api_version));
+    neap_buf_printf(out, "\"resourceVersion\":\"%llu\"",
+                    (unsigned long long)neap_snapshot_revision(l->snapshot));
+}
+
+/* The continue token has to stand before the items: a page is therefore made as a whole. */
+static void write_continue(struct neap_buf *out, const char *token, int64_t remaining)
+{
+    if (token)
+        neap_buf_printf(out, ",\"continue\":\"%s\"", token);
+    if (token && remaining >= 0)
+        neap_buf_printf(out, ",\"remainingItemCount\":%lld", (long long)remaining);
+    neap_buf_str(out, "},\"items\":[");
+}
+
+static void write_item(struct list *l, struct neap_buf *out, struct neap_object *o)
+{
+    if (l->written++)
+        neap_buf_char(out, ',');
+    if (l->table)
+        rest_table_row(l->call, out, o);
+    else
+        rest_write_object(l->call, out, o, true);
+    l->last = o;
+}
+
+static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+{
+    struct list *l = neap_container_of(b, struct list, body);
+    size_t start = out->len;
+    if (l->pending.len) {
+        neap_buf_append(out, l->pending.data, l->pending.len);
+        neap_buf_done(&l->pending);
+    }
+    for (;;) {
+        if (l->ended)
+            return -1;
+        if (out->len - start >= want)
+            return 1;
+        unsigned budget = LIST_SLICE;
+        struct neap_object *o = next_match(l, &budget);
+        if (o) {
+            write_item(l, out, o);
+        } else if (budget) {
+            neap_buf_str(out, "]}\n");
+            l->ended = true;
+        } else if (out->len > start) {
+            return 1;
+        }
+    }
+}
+
+static void body_close(struct neap_body *b)
+{
+    struct list *l = neap_container_of(b, struct list, body);
+    neap_buf_done(&l->pending);
+    l->snapshot = neap_snapshot_unpin(l->snapshot);
+}
+
+/* Small answers go out whole with their length; big ones are pulled. YAML needs the whole. */
+static void answer_stream(struct list *l)
+{
+    struct neap_call *c = l->call;
+    struct neap_buf *out = &c->reply_buf;
+    const struct neap_accept *a = rest_call_of(c)->accept;
+    bool whole = c->internal || c->options.pretty || (a && a->media == NEAP_MEDIA_YAML);
+    write_head(l, out);
+    if (!l->table)
+        write_continue(out, NULL, -1);
+    out->max = whole ? rest_of(c)->options.arena_bytes * 4 : 0;
+    while (body_read(&l->body, out, whole ? SIZE_MAX : LIST_FIRST) != -1)
+        if (!whole)
+            break;
+    c->reply_type = "application/json";
+    if (l->ended) {
+        body_close(&l->body);
+        if (out->overflow)
+            rest_fail_with(c, NEAP_ETOOLARGE, "the list is too large to be answered in this form");
+        else
+            rest_reply_json(c, 200);
+        return;
+    }
+    l->pending = *out;
+    c->reply_buf = (struct neap_buf)NEAP_BUF_INIT;
+    c->status = 200;
+    c->stream_body = &l->body;
+    rest_finish(c);
+}
+
+static int64_t count_rest(struct list *l)
+{
+    struct neap_iter it = l->iter;
+    int64_t n = 0;
+    it.prefix = it.prefix == l->iter.prefix_buf ? it.prefix_buf : it.prefix;
+    while (neap_iter_next(&it))
+        n++;
+    return n;
+}
+
+static void answer_page(struct list *l)
+{
+    struct neap_call *c = l->call;
+    struct neap_buf items = NEAP_BUF_INIT, token = NEAP_BUF_INIT;
+    struct neap_object *more = NULL;
+    int64_t remaining = -1;
+    for (;;) {
+        unsigned budget = UINT32_MAX;
+        if (l->written == l->left) {
+            /* is there one more? the iterator moves on a copy's behalf only */
+            more = next_match(l, &budget);
+            break;
+        }
+        struct neap_object *o = next_match(l, &budget);
+        if (!o)
+            break;
+        write_item(l, &items, o);
+    }
+    uint64_t revision = neap_snapshot_revision(l->snapshot);
+    if (more) {
+        if (!l->selector)
+            remaining = l->total >= 0 ? l->total - l->written : count_rest(l) + 1;
+        rest_token_write(&token, revision, neap_object_key(l->last), remaining);
+        neap_snapshot_hold(rest_of(c)->options.registry, l->snapshot);
+    }
+    if (l->table) {
+        rest_table_head(c, &c->reply_buf, revision, token.len ? token.data : NULL, remaining, true);
+    } else {
+        write_head(l, &c->reply_buf);
+        write_continue(&c->reply_buf, token.len ? token.data : NULL, remaining);
+    }
+    neap_buf_append(&c->reply_buf, items.data ? items.data : "", items.len);
+    neap_buf_str(&c->reply_buf, "]}");
+    neap_buf_done(&items);
+    neap_buf_done(&token);
+    body_close(&l->body);
+    rest_reply_json(c, 200);
+}
+
+/* ---- which snapshot ---- */
+
+/* Says so, and gives a token that goes on in whatever is newest. */
+static int expired_continue(struct neap_call *c, const struct rest_token *t, struct neap_err *err)
+{
+    struct neap_buf token = NEAP_BUF_INIT;
+    rest_token_write(&token, 0, t->key, -1);
+    rest_call_of(c)->status_continue = neap_arena_strdup(c->arena, token.data);
+    neap_buf_done(&token);
+    return neap_err_set(
+        err, NEAP_EEXPIRED,
+        "The provided continue parameter is too old to display a consistent list result. You can "
+        "start a new list without the continue parameter, or use the continue token in this "
+        "response to retrieve the remainder of the results. Continuing with the provided token "
+        "results in an inconsistent list - objects that were created, modified, or deleted between "
+        "the time the first chunk was returned and now may show up in the list.");
+}
+
+/* The snapshot that the options ask for, pinned. */
+static struct neap_snapshot *choose(struct neap_call *c, const struct rest_token *t,
+                                    struct neap_err *err)
+{
+    struct neap_registry *r = rest_of(c)->options.registry;
+    uint64_t revision = t->revision;
+    bool exact = neap_streq(c->options.resource_version_match, "Exact");
+    if (!revision && exact && rest_parse_revision(c->options.resource_version, &revision, err))
+        return NULL;
+    if (!revision)
+        return neap_snapshot_pin(r);
+    struct neap_snapshot *s = neap_snapshot_held(r, revision);
+    if (s)
+        return s;
+    if (t->revision)
+        expired_continue(c, t, err);
+    else
+        neap_err_set(err, NEAP_EEXPIRED,
+                     "The resourceVersion for the provided list is too old.");
+    return NULL;
+}
+
+static void answer(struct neap_call *c)
+{
+    struct rest_token token = {.remaining = -1};
+    struct neap_selector *selector = NULL;
+    struct list *l = neap_arena_calloc(c->arena, sizeof(*l));
+    if (!l) {
+        rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
+        return;
+    }
+    *l = (struct list){.body = {body_read, body_close}, .call = c, .left = -1, .total = -1};
+    if (rest_selector(c, &selector, &c->err) ||
+        rest_token_parse(c, c->options.continue_token, &token, &c->err) ||
+        !(l->snapshot = choose(c, &token, &c->err))) {
+        rest_fail(c);
+        return;
+    }
+    l->selector = selector;
+    l->table = rest_wants(c, "Table");
+    l->total = token.remaining;
+    neap_iter_init(&l->iter, l->snapshot, c->kind, c->namespace_, token.key);
+    choose_index(l);
+    if (c->options.limit > 0) {
+        l->left = c->options.limit;
+        answer_page(l);
+    } else {
+        answer_stream(l);
+    }
+}
+
+void rest_list(struct neap_call *c)
+{
+    uint64_t revision;
+    struct neap_err err = NEAP_ERR_INIT;
+    if (rest_negotiate(c, true, &c->err) || rest_check_list_options(c, false, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    if (rest_parse_revision(c->options.resource_version, &revision, &err)) {
+        rest_fail_with(c, NEAP_EBADREQUEST, "invalid resource version: %s", err.message);
+        neap_err_done(&err);
+        return;
+    }
+    bool exact = neap_streq(c->options.resource_version_match, "Exact");
+    if (revision && (!exact || revision > neap_registry_revision(rest_of(c)->options.registry)))
+        rest_wait_revision(c, revision, answer);
+    else
+        answer(c);
+}

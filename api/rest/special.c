@@ -1,0 +1,406 @@
+/* Which subresource or virtual kind goes where. */
+#include "special.h"
+
+static void review(struct neap_call *c)
+{
+    rest_review(c);
+}
+
+static const struct {
+    const char *group, *resource, *subresource; /* resource NULL: any */
+    void (*handle)(struct neap_call *c);
+} rows[] = {
+    {"", "pods", "binding", rest_binding},
+    {"", "bindings", NULL, rest_binding},
+    {"", "pods", "eviction", rest_eviction},
+    {"", "pods", "log", rest_to_node},
+    {"", "pods", "exec", rest_to_node},
+    {"", "pods", "attach", rest_to_node},
+    {"", "pods", "portforward", rest_to_node},
+    {"", "pods", "proxy", rest_to_node},
+    {"", "nodes", "proxy", rest_to_node},
+    {"", "serviceaccounts", "token", rest_token_request},
+    {"", "componentstatuses", NULL, rest_component_status},
+    {NULL, NULL, "scale", rest_scale},
+    {"authentication.k8s.io", NULL, NULL, review},
+    {"authorization.k8s.io", NULL, NULL, review},
+};
+
+static bool allowed(struct neap_call *c)
+{
+    struct rest_call *rc = rest_call_of(c);
+    unsigned verbs = rc->subresource ? rc->subresource->verbs : c->kind->verbs;
+    static const unsigned bits[] = {
+        [NEAP_GET] = NEAP_VERB_GET,       [NEAP_LIST] = NEAP_VERB_LIST,
+        [NEAP_WATCH] = NEAP_VERB_WATCH,   [NEAP_CREATE] = NEAP_VERB_CREATE,
+        [NEAP_UPDATE] = NEAP_VERB_UPDATE, [NEAP_PATCH] = NEAP_VERB_PATCH,
+        [NEAP_DELETE] = NEAP_VERB_DELETE, [NEAP_DELETECOLLECTION] = NEAP_VERB_DELETECOLLECTION,
+        [NEAP_CONNECT] = NEAP_VERB_CREATE};
+    if (c->verb < NEAP_ARRAY_LEN(bits) && (verbs & bits[c->verb]))
+        return true;
+    rest_fail_with(c, NEAP_EMETHODNOTALLOWED,
+                   "the server does not allow this method on the requested resource");
+    return false;
+}
+
+bool rest_special(struct neap_call *c)
+{
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++) {
+        if ((rows[i].group && strcmp(rows[i].group, c->kind->group)) ||
+            (rows[i].resource && strcmp(rows[i].resource, c->kind->resource)) ||
+            !neap_streq(rows[i].subresource, c->subresource))
+            continue;
+        if (allowed(c))
+            rows[i].handle(c);
+        return true;
+    }
+    return false;
+}
+
+void rest_component_status(struct neap_call *c)
+{
+    if (rest_negotiate(c, false, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    if (c->verb == NEAP_GET) {
+        rest_err_not_found(&c->err, c->kind, c->name);
+        rest_fail(c);
+        return;
+    }
+    neap_call_warn(c, "v1 ComponentStatus is deprecated in v1.19+");
+    neap_buf_str(&c->reply_buf, "{\"kind\":\"ComponentStatusList\",\"apiVersion\":\"v1\","
+                                "\"metadata\":{},\"items\":[]}");
+    rest_reply_json(c, 200);
+}
+
+/* ---- to the node's agent ---- */
+
+void rest_to_node(struct neap_call *c)
+{
+    const struct neap_node_proxy *p = rest_of(c)->options.node_proxy;
+    struct neap_object *o = neap_snapshot_get(rest_pin(c), c->kind, c->namespace_, c->name);
+    if (!o) {
+        rest_err_not_found(&c->err, c->kind, c->name);
+        rest_fail(c);
+        return;
+    }
+    /* reading through these is acting: the write verb is needed as well */
+    if (strcmp(c->subresource, "log") != 0 && c->verb == NEAP_GET &&
+        rest_authorize(c, "create", c->group, c->resource, c->subresource, c->namespace_, c->name,
+                       &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    if (!p) {
+        rest_fail_with(c, NEAP_EUNAVAILABLE, "no connection to nodes is configured");
+        return;
+    }
+    p->handle(p->arg, c, neap_object_ref(o));
+}
+
+/* ---- eviction: a deletion that disruption budgets may refuse ---- */
+
+/* A budget that matches the pod and allows no disruption; NULL: none. */
+static struct neap_object *refusing_budget(struct neap_call *c, struct neap_object *pod)
+{
+    const struct neap_kind *k = neap_kind_by_resource("policy", "v1", "poddisruptionbudgets");
+    struct neap_iter it;
+    neap_iter_init(&it, rest_call_of(c)->snapshot, k, c->namespace_, NULL);
+    for (struct neap_object *o; (o = neap_iter_next(&it));) {
+        struct neap_selector *s = NULL;
+        struct neap_err err = NEAP_ERR_INIT;
+        yyjson_doc *doc = neap_object_parse(o, NULL);
+        yyjson_val *root = yyjson_doc_get_root(doc);
+        int rc = neap_selector_from_label_selector(neap_json_val_at(root, "spec.selector"), &s, &err);
+        bool refuses = rc == 0 && neap_selector_match(s, pod) &&
+                       yyjson_get_sint(neap_json_val_at(root, "status.disruptionsAllowed")) <= 0;
+        neap_selector_free(s);
+        neap_err_done(&err);
+        yyjson_doc_free(doc);
+        if (refuses)
+            return o;
+    }
+    return NULL;
+}
+
+void rest_eviction(struct neap_call *c)
+{
+    const struct neap_type *type = neap_type_by_name("io.k8s.api.policy.v1.Eviction");
+    yyjson_mut_doc *doc;
+    if (rest_negotiate(c, false, &c->err) ||
+        rest_body_object(c, c->kind, type, "Eviction", &doc, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    struct neap_object *pod = neap_snapshot_get(rest_pin(c), c->kind, c->namespace_, c->name);
+    if (!pod) {
+        rest_err_not_found(&c->err, c->kind, c->name);
+        rest_fail(c);
+        return;
+    }
+    struct neap_object *budget = refusing_budget(c, pod);
+    if (budget) {
+        neap_err_set(&c->err, NEAP_ETOOMANYREQUESTS,
+                     "Cannot evict pod as it would violate the pod's disruption budget.");
+        neap_err_cause(&c->err, "DisruptionBudget", NULL,
+                       "The disruption budget %s does not allow it now", neap_object_name(budget));
+        c->err.code = NEAP_ETOOMANYREQUESTS;
+        rest_fail(c);
+        return;
+    }
+    yyjson_mut_val *options = yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "deleteOptions");
+    struct neap_buf body = NEAP_BUF_INIT;
+    if (options)
+        neap_json_write_sorted(&body, options);
+    c->body = body.len ? neap_arena_strndup(c->arena, body.data, body.len) : NULL;
+    c->body_len = c->body ? body.len : 0;
+    neap_buf_done(&body);
+    c->content_type = NULL;
+    rest_call_of(c)->evicting = true;
+    rest_delete(c);
+}
+
+/* ---- binding ---- */
+
+static int bind_change(struct rest_write *w, struct neap_err *err)
+{
+    yyjson_mut_val *binding = w->data;
+    const char *node = neap_json_str_at(binding, "target.name");
+    const char *kind = neap_json_str_at(binding, "target.kind");
+    const char *uid = neap_json_str_at(binding, "metadata.uid");
+    const char *old = neap_json_str_at(w->old_root, "spec.nodeName");
+    static const struct neap_kind shown = {.group = "", .kind = "Binding"};
+    if (kind && *kind && strcmp(kind, "Node") != 0 && strcmp(kind, "Minion") != 0)
+        neap_err_cause(err, "FieldValueNotSupported", "target.kind",
+                       "Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", kind);
+    if (!node || !*node)
+        neap_err_cause(err, "FieldValueRequired", "target.name", "Required value");
+    if (err->code)
+        return rest_err_invalid(err, &shown, w->name);
+    const char *why = NULL;
+    char text[320];
+    if (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0) {
+        snprintf(text, sizeof(text), "the UID in the precondition (%s) does not match the UID in "
+                                     "record (%s)", uid, neap_object_uid(w->old));
+        why = text;
+    } else if (neap_object_deleting(w->old)) {
+        snprintf(text, sizeof(text), "pod %s is being deleted, cannot be assigned to a host", w->name);
+        why = text;
+    } else if (old && *old) {
+        snprintf(text, sizeof(text), "pod %s is already assigned to node \"%s\"", w->name, old);
+        why = text;
+    } else if (yyjson_mut_arr_size(neap_json_at(w->old_root, "spec.schedulingGates"))) {
+        snprintf(text, sizeof(text), "pod %s has non-empty .spec.schedulingGates", w->name);
+        why = text;
+    }
+    if (why) {
+        neap_err_set(err, NEAP_ECONFLICT, "Operation cannot be fulfilled on pods/binding \"%s\": %s",
+                     w->name, why);
+        neap_err_about(err, "", "pods/binding", w->name);
+        return NEAP_ECONFLICT;
+    }
+    w->doc = yyjson_mut_doc_new(neap_arena_alc(w->call->arena));
+    w->root = yyjson_mut_val_mut_copy(w->doc, w->old_root);
+    neap_json_set_at(w->doc, w->root, "spec.nodeName", yyjson_mut_strcpy(w->doc, node));
+    yyjson_mut_obj_iter it =
+        yyjson_mut_obj_iter_with(neap_json_at(binding, "metadata.annotations"));
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        if (!neap_json_at(w->root, "metadata.annotations"))
+            neap_json_set_at(w->doc, w->root, "metadata.annotations", yyjson_mut_obj(w->doc));
+        yyjson_mut_obj_put(neap_json_at(w->root, "metadata.annotations"),
+                           yyjson_mut_strcpy(w->doc, yyjson_mut_get_str(k)),
+                           yyjson_mut_val_mut_copy(w->doc, yyjson_mut_obj_iter_get_val(k)));
+    }
+    rest_pod_scheduled(w);
+    return 0;
+}
+
+static void created_status(struct rest_write *w, struct neap_object *o)
+{
+    struct neap_call *c = w->call;
+    (void)o;
+    neap_buf_str(&c->reply_buf, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
+                                "\"status\":\"Success\",\"code\":201}");
+    rest_reply_json(c, 201);
+}
+
+/* The condition PodScheduled, true from now. */
+void rest_pod_scheduled(struct rest_write *w)
+{
+    char now[32];
+    yyjson_mut_val *list = neap_json_at(w->root, "status.conditions"), *p = NULL, *e;
+    neap_time_format(neap_clock_wall(rest_of(w->call)->options.clock), now);
+    if (!list) {
+        list = yyjson_mut_arr(w->doc);
+        neap_json_set_at(w->doc, w->root, "status.conditions", list);
+    }
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
+    while ((e = yyjson_mut_arr_iter_next(&it)))
+        if (neap_streq(neap_json_str_at(e, "type"), "PodScheduled"))
+            p = e;
+    if (!p) {
+        p = yyjson_mut_obj(w->doc);
+        yyjson_mut_arr_append(list, p);
+    }
+    neap_json_set_at(w->doc, p, "type", yyjson_mut_str(w->doc, "PodScheduled"));
+    neap_json_set_at(w->doc, p, "status", yyjson_mut_str(w->doc, "True"));
+    neap_json_set_at(w->doc, p, "lastTransitionTime", yyjson_mut_strcpy(w->doc, now));
+    neap_json_set_at(w->doc, p, "reason", NULL);
+    neap_json_set_at(w->doc, p, "message", NULL);
+}
+
+void rest_binding(struct neap_call *c)
+{
+    const struct neap_type *type = neap_type_by_name("io.k8s.api.core.v1.Binding");
+    yyjson_mut_doc *doc;
+    if (rest_negotiate(c, false, &c->err) ||
+        rest_body_object(c, c->kind, type, "Binding", &doc, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
+    if (!c->subresource) { /* the old form: a Binding posted by itself */
+        c->kind = neap_kind_by_resource("", "v1", "pods");
+        c->name = neap_json_str_at(root, "metadata.name");
+    }
+    struct rest_write *w = rest_write_new(c);
+    if (!w || !c->name) {
+        rest_fail_with(c, NEAP_EBADREQUEST, "name is required");
+        return;
+    }
+    w->operation = REST_UPDATE;
+    w->change = bind_change;
+    w->reply = created_status;
+    w->data = root;
+    w->binding = true;
+    rest_write_start(w);
+}
+
+/* ---- TokenRequest ---- */
+
+enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600, TOKEN_SECONDS_MAX = 24 * 3600 };
+
+/* What a token is bound to must be there, with that uid. */
+static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_token_request *t,
+                        struct neap_err *err)
+{
+    const char *kind = neap_json_str_at(root, "spec.boundObjectRef.kind");
+    const char *name = neap_json_str_at(root, "spec.boundObjectRef.name");
+    const char *uid = neap_json_str_at(root, "spec.boundObjectRef.uid");
+    if (!kind)
+        return 0;
+    bool node = strcmp(kind, "Node") == 0;
+    const struct neap_kind *k =
+        neap_kind_by_resource("", "v1", node                          ? "nodes"
+                                        : strcmp(kind, "Pod") == 0    ? "pods"
+                                        : strcmp(kind, "Secret") == 0 ? "secrets"
+                                                                      : "");
+    if (!k)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "cannot bind token for serviceaccount \"%s\" to object of type \"%s\"",
+                            c->name, kind);
+    struct neap_object *o =
+        neap_snapshot_get(rest_call_of(c)->snapshot, k, node ? NULL : c->namespace_, name ? name : "");
+    if (!o)
+        return rest_err_not_found(err, k, name ? name : "");
+    if (uid && *uid && strcmp(uid, neap_object_uid(o)) != 0) {
+        neap_err_set(err, NEAP_ECONFLICT,
+                     "Operation cannot be fulfilled on %s \"%s\": the UID in the bound object "
+                     "reference (%s) does not match the UID in record. The object might have been "
+                     "deleted and then recreated",
+                     k->resource, name, uid);
+        neap_err_about(err, "", k->resource, name);
+        return NEAP_ECONFLICT;
+    }
+    t->bound_kind = kind;
+    t->bound_name = name;
+    t->bound_uid = neap_object_uid(o);
+    if (strcmp(kind, "Pod") == 0) {
+        yyjson_doc *doc = neap_object_parse(o, neap_arena_alc(c->arena));
+        const char *host = neap_json_val_str_at(yyjson_doc_get_root(doc), "spec.nodeName");
+        const char *account =
+            neap_json_val_str_at(yyjson_doc_get_root(doc), "spec.serviceAccountName");
+        if (!neap_streq(account, c->name))
+            return neap_err_set(err, NEAP_EBADREQUEST,
+                                "cannot bind token for serviceaccount \"%s\" to pod running with "
+                                "different serviceaccount name.", c->name);
+        struct neap_object *n =
+            host ? neap_snapshot_get(rest_call_of(c)->snapshot,
+                                     neap_kind_by_resource("", "v1", "nodes"), NULL, host)
+                 : NULL;
+        t->node_name = host;
+        t->node_uid = n ? neap_object_uid(n) : NULL;
+    }
+    return 0;
+}
+
+static int token_seconds(yyjson_mut_val *root, int64_t *ret, struct neap_err *err)
+{
+    static const struct neap_kind shown = {.group = "authentication.k8s.io", .kind = "TokenRequest"};
+    yyjson_mut_val *v = neap_json_at(root, "spec.expirationSeconds");
+    *ret = v ? yyjson_mut_get_sint(v) : TOKEN_SECONDS_DEFAULT;
+    if (*ret < TOKEN_SECONDS_MIN)
+        neap_err_cause(err, "FieldValueInvalid", "spec.expirationSeconds",
+                       "Invalid value: %lld: may not specify a duration less than 10 minutes",
+                       (long long)*ret);
+    else if (*ret > (int64_t)1 << 32)
+        neap_err_cause(err, "FieldValueInvalid", "spec.expirationSeconds",
+                       "Invalid value: %lld: may not specify a duration larger than 2^32 seconds",
+                       (long long)*ret);
+    return err->code ? rest_err_invalid(err, &shown, "") : 0;
+}
+
+void rest_token_request(struct neap_call *c)
+{
+    const struct neap_type *type = neap_type_by_name("io.k8s.api.authentication.v1.TokenRequest");
+    struct neap_rest *r = rest_of(c);
+    yyjson_mut_doc *doc;
+    struct neap_token_request t = {0};
+    const char *audiences[17] = {NULL};
+    int64_t seconds, expires = 0;
+    if (rest_negotiate(c, false, &c->err) ||
+        rest_body_object(c, c->kind, type, "TokenRequest", &doc, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
+    struct neap_object *account = neap_snapshot_get(rest_pin(c), c->kind, c->namespace_, c->name);
+    if (!account) {
+        rest_err_not_found(&c->err, c->kind, c->name);
+        rest_fail(c);
+        return;
+    }
+    if (token_seconds(root, &seconds, &c->err) || bound_object(c, root, &t, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    size_t n = 0;
+    yyjson_mut_val *list = neap_json_at(root, "spec.audiences");
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
+    for (yyjson_mut_val *a; n < 16 && (a = yyjson_mut_arr_iter_next(&it));)
+        audiences[n++] = yyjson_mut_get_str(a);
+    t.namespace_ = c->namespace_;
+    t.name = c->name;
+    t.uid = neap_object_uid(account);
+    t.audiences = n ? audiences : NULL;
+    t.expiration_s = seconds > TOKEN_SECONDS_MAX ? TOKEN_SECONDS_MAX : seconds;
+    char *token = r->options.auth ? neap_auth_token_issue(r->options.auth, &t, &expires) : NULL;
+    if (!token) {
+        rest_fail_with(c, NEAP_EUNAVAILABLE, "tokens are not issued by this server");
+        return;
+    }
+    char when[32];
+    neap_time_format(expires, when);
+    neap_json_set_at(doc, root, "metadata.name", yyjson_mut_strcpy(doc, c->name));
+    neap_json_set_at(doc, root, "metadata.namespace", yyjson_mut_strcpy(doc, c->namespace_));
+    neap_json_set_at(doc, root, "spec.expirationSeconds", yyjson_mut_sint(doc, seconds));
+    neap_json_set_at(doc, root, "status.token", yyjson_mut_strcpy(doc, token));
+    neap_json_set_at(doc, root, "status.expirationTimestamp", yyjson_mut_strcpy(doc, when));
+    char now[32];
+    neap_time_format(neap_clock_wall(r->options.clock), now);
+    neap_json_set_at(doc, root, "metadata.creationTimestamp", yyjson_mut_strcpy(doc, now));
+    free(token);
+    neap_kind_write(&c->reply_buf, root, type);
+    rest_reply_json(c, 201);
+}

@@ -1,0 +1,220 @@
+/* The kinds whose writes compute something. Source: Kubernetes documentation of each kind. */
+#include "strategy.h"
+
+static yyjson_mut_val *at(yyjson_mut_val *root, const char *path)
+{
+    return neap_json_at(root, path);
+}
+
+static void set(struct rest_write *w, const char *path, yyjson_mut_val *v)
+{
+    neap_json_set_at(w->doc, w->root, path, v);
+}
+
+static yyjson_mut_val *text(struct rest_write *w, const char *s)
+{
+    return yyjson_mut_strcpy(w->doc, s);
+}
+
+/* An object at <path>, made when absent. */
+static yyjson_mut_val *object(struct rest_write *w, const char *path)
+{
+    if (!yyjson_mut_is_obj(at(w->root, path)))
+        set(w, path, yyjson_mut_obj(w->doc));
+    return at(w->root, path);
+}
+
+static void put(struct rest_write *w, yyjson_mut_val *o, const char *key, yyjson_mut_val *v)
+{
+    yyjson_mut_obj_put(o, text(w, key), v);
+}
+
+/* ---- pods ---- */
+
+/* Sums one side of the resources over all containers; *all: every one names both cpu and memory. */
+static bool quality(yyjson_mut_val *list, bool *any, bool *guaranteed)
+{
+    static const char *const names[] = {"cpu", "memory"};
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
+    for (yyjson_mut_val *c; (c = yyjson_mut_arr_iter_next(&it));) {
+        for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
+            char path[64];
+            snprintf(path, sizeof(path), "resources.requests.%s", names[i]);
+            yyjson_mut_val *request = at(c, path);
+            snprintf(path, sizeof(path), "resources.limits.%s", names[i]);
+            yyjson_mut_val *limit = at(c, path);
+            int64_t r = 0, l = 0;
+            if (request)
+                neap_quantity_milli(yyjson_mut_get_str(request), yyjson_mut_get_len(request), &r);
+            if (limit)
+                neap_quantity_milli(yyjson_mut_get_str(limit), yyjson_mut_get_len(limit), &l);
+            *any = *any || r > 0 || l > 0;
+            *guaranteed = *guaranteed && l > 0 && (r == l || (!request && l > 0));
+        }
+    }
+    return *any;
+}
+
+const char *rest_pod_qos(yyjson_mut_val *spec)
+{
+    bool any = false, guaranteed = true;
+    quality(yyjson_mut_obj_get(spec, "containers"), &any, &guaranteed);
+    quality(yyjson_mut_obj_get(spec, "initContainers"), &any, &guaranteed);
+    return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+static int pod_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    yyjson_mut_val *status = yyjson_mut_obj(w->doc);
+    put(w, status, "phase", text(w, "Pending"));
+    put(w, status, "qosClass", text(w, rest_pod_qos(at(w->root, "spec"))));
+    set(w, "status", status);
+    return 0;
+}
+
+static int pod_update(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    /* computed at create, and kept whatever is written */
+    yyjson_mut_val *qos = at(w->old_root, "status.qosClass");
+    if (qos && !at(w->root, "status.qosClass"))
+        set(w, "status.qosClass", yyjson_mut_val_mut_copy(w->doc, qos));
+    return 0;
+}
+
+/* ---- namespaces ---- */
+
+static int namespace_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    yyjson_mut_val *list = at(w->root, "spec.finalizers");
+    if (!list) {
+        list = yyjson_mut_arr(w->doc);
+        set(w, "spec.finalizers", list);
+    }
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
+        if (yyjson_mut_equals_str(e, "kubernetes"))
+            return 0;
+    yyjson_mut_arr_append(list, text(w, "kubernetes"));
+    return 0;
+}
+
+static int namespace_update(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    if (w->subresource)
+        return 0;
+    /* only /finalize changes them */
+    yyjson_mut_val *old = at(w->old_root, "spec.finalizers");
+    set(w, "spec.finalizers", old ? yyjson_mut_val_mut_copy(w->doc, old) : NULL);
+    return 0;
+}
+
+/* ---- daemon sets: the old template generation lives on as an annotation ---- */
+
+static const char TEMPLATE_GENERATION[] = "deprecated.daemonset.template.generation";
+
+static void template_generation(struct rest_write *w, int64_t n)
+{
+    char number[24];
+    snprintf(number, sizeof(number), "%lld", (long long)n);
+    put(w, object(w, "metadata.annotations"), TEMPLATE_GENERATION, text(w, number));
+}
+
+static int daemon_set_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    template_generation(w, 1);
+    return 0;
+}
+
+static int daemon_set_update(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    if (w->subresource)
+        return 0;
+    const char *old = yyjson_mut_get_str(
+        yyjson_mut_obj_get(at(w->old_root, "metadata.annotations"), TEMPLATE_GENERATION));
+    int64_t n = old ? strtoll(old, NULL, 10) : 0;
+    bool changed = !neap_json_equal(at(w->root, "spec.template"), at(w->old_root, "spec.template"));
+    template_generation(w, n + changed);
+    return 0;
+}
+
+/* ---- jobs: selector and labels from the uid unless the user chooses ---- */
+
+static int job_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    if (yyjson_mut_get_bool(at(w->root, "spec.manualSelector")))
+        return 0;
+    const char *uid = neap_json_str_at(w->root, "metadata.uid");
+    yyjson_mut_val *labels = object(w, "spec.template.metadata.labels");
+    put(w, labels, "batch.kubernetes.io/controller-uid", text(w, uid));
+    put(w, labels, "batch.kubernetes.io/job-name", text(w, w->name));
+    put(w, labels, "controller-uid", text(w, uid));
+    put(w, labels, "job-name", text(w, w->name));
+    put(w, object(w, "spec.selector.matchLabels"), "batch.kubernetes.io/controller-uid",
+        text(w, uid));
+    return 0;
+}
+
+/* ---- certificate signing requests: who asks is written by the server ---- */
+
+static int csr_create(struct rest_write *w, struct neap_err *err)
+{
+    const struct neap_identity *id = w->call->identity;
+    yyjson_mut_val *groups = yyjson_mut_arr(w->doc);
+    (void)err;
+    if (!id)
+        return 0;
+    for (const char *const *g = id->groups; g && *g; g++)
+        yyjson_mut_arr_append(groups, text(w, *g));
+    set(w, "spec.username", text(w, id->user));
+    set(w, "spec.uid", id->uid && *id->uid ? text(w, id->uid) : NULL);
+    set(w, "spec.groups", yyjson_mut_arr_size(groups) ? groups : NULL);
+    return 0;
+}
+
+/* ---- volumes: kept while used (StorageObjectInUseProtection) ---- */
+
+static void add_finalizer(struct rest_write *w, const char *name)
+{
+    yyjson_mut_val *list = at(w->root, "metadata.finalizers");
+    if (!list) {
+        list = yyjson_mut_arr(w->doc);
+        set(w, "metadata.finalizers", list);
+    }
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
+        if (yyjson_mut_equals_str(e, name))
+            return;
+    yyjson_mut_arr_append(list, text(w, name));
+}
+
+static int pv_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    add_finalizer(w, "kubernetes.io/pv-protection");
+    return 0;
+}
+
+static int pvc_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    add_finalizer(w, "kubernetes.io/pvc-protection");
+    return 0;
+}
+
+const struct rest_strategy rest_strategies[] = {
+    {"", "pods", pod_create, pod_update},
+    {"", "namespaces", namespace_create, namespace_update},
+    {"", "persistentvolumes", pv_create, NULL},
+    {"", "persistentvolumeclaims", pvc_create, NULL},
+    {"apps", "daemonsets", daemon_set_create, daemon_set_update},
+    {"batch", "jobs", job_create, NULL},
+    {"certificates.k8s.io", "certificatesigningrequests", csr_create, NULL},
+    {0},
+};

@@ -1,0 +1,80 @@
+/* What a write may not touch, what the server computes: by the tables, then a kind's own hook. */
+#include "strategy.h"
+
+/* Copies (or removes) the old object's value at each path. */
+static void reset(struct rest_write *w, const char *const *paths)
+{
+    for (; paths && *paths; paths++) {
+        yyjson_mut_val *old = neap_json_at(w->old_root, *paths);
+        neap_json_set_at(w->doc, w->root, *paths,
+                         old ? yyjson_mut_val_mut_copy(w->doc, old) : NULL);
+    }
+}
+
+static void status_at_create(struct rest_write *w)
+{
+    const char *status = w->kind->status_at_create;
+    if (!status)
+        return;
+    if (!*status) {
+        yyjson_mut_obj_remove_key(w->root, "status");
+        return;
+    }
+    yyjson_doc *parsed = yyjson_read(status, strlen(status), 0);
+    yyjson_mut_obj_put(w->root, yyjson_mut_str(w->doc, "status"),
+                       yyjson_val_mut_copy(w->doc, yyjson_doc_get_root(parsed)));
+    yyjson_doc_free(parsed);
+}
+
+static const struct rest_strategy *strategy_of(const struct neap_kind *kind)
+{
+    for (const struct rest_strategy *s = rest_strategies; s->resource; s++)
+        if (strcmp(s->group, kind->group) == 0 && strcmp(s->resource, kind->resource) == 0)
+            return s;
+    return NULL;
+}
+
+int rest_prepare_create(struct rest_write *w, struct neap_err *err)
+{
+    const struct rest_strategy *s = strategy_of(w->kind);
+    int rc = rest_meta_create(w, err);
+    if (rc)
+        return rc;
+    status_at_create(w);
+    return s && s->create ? s->create(w, err) : 0;
+}
+
+static bool changed_at(struct rest_write *w, const char *path)
+{
+    return !neap_json_equal(neap_json_at(w->root, path), neap_json_at(w->old_root, path));
+}
+
+static void bump_generation(struct rest_write *w)
+{
+    const char *const *p = w->kind->generation_bumped_by;
+    yyjson_mut_val *old = neap_json_at(w->old_root, "metadata.generation");
+    for (; p && *p; p++) {
+        if (!changed_at(w, *p))
+            continue;
+        neap_json_set_at(w->doc, w->root, "metadata.generation",
+                         yyjson_mut_sint(w->doc, yyjson_mut_get_sint(old) + 1));
+        return;
+    }
+}
+
+int rest_prepare_update(struct rest_write *w, struct neap_err *err)
+{
+    const struct rest_strategy *s = strategy_of(w->kind);
+    const char *const *paths = w->kind->reset_on_write;
+    if (w->subresource)
+        paths = strcmp(w->subresource->name, "status") == 0 && w->kind->reset_on_status_write
+                    ? w->kind->reset_on_status_write
+                    : w->subresource->reset_on_write;
+    reset(w, paths);
+    int rc = rest_meta_update(w, err);
+    if (!rc && s && s->update)
+        rc = s->update(w, err);
+    if (!rc)
+        bump_generation(w);
+    return rc;
+}

@@ -1,0 +1,181 @@
+/* neap: one binary. Parses options, hands over to a command. */
+#include "server.h"
+
+#include <neap/log.h>
+#include <neap/plugin.h>
+
+#include <malloc.h>
+#include <sys/stat.h>
+#include <signal.h>
+#include <unistd.h>
+
+struct command {
+    const char *name, *help;
+    const struct neap_option *tables[4];
+    int (*run)(struct neap_config *config, int argc, char **argv);
+};
+
+static int run_server(struct neap_config *config, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return neap_server_main(config);
+}
+
+static int run_version(struct neap_config *config, int argc, char **argv)
+{
+    (void)config;
+    (void)argc;
+    (void)argv;
+    printf("neap %s\n", NEAP_VERSION);
+    return 0;
+}
+
+static int run_config(struct neap_config *config, int argc, char **argv)
+{
+    struct neap_buf out = NEAP_BUF_INIT;
+    if (argc != 1 || strcmp(argv[0], "print") != 0)
+        return neap_complain("usage: neap config print [options]", NULL);
+    neap_config_print(config, &out);
+    fputs(out.data ? out.data : "", stdout);
+    neap_buf_done(&out);
+    return 0;
+}
+
+static void found_plugin(void *arg, const char *path, const struct neap_plugin *p,
+                         const struct neap_err *err)
+{
+    int *bad = arg;
+    if (err) {
+        printf("%-40s BROKEN: %s\n", path, err->message);
+        *bad = 1;
+        return;
+    }
+    const struct neap_plugin_header *h = neap_plugin_header(p);
+    printf("%-10s %-10s %-8s %s\n", neap_plugin_kind_name(h->kind), h->name, h->version, path);
+}
+
+static int run_plugin(struct neap_config *config, int argc, char **argv)
+{
+    char dir[4096];
+    int bad = 0;
+    neap_beside(neap_config_string(config, NULL, "plugin_dir"), "plugins", dir, sizeof(dir));
+    if (argc == 1 && strcmp(argv[0], "list") == 0) {
+        neap_plugin_each(dir, found_plugin, &bad);
+        return bad;
+    }
+    if (argc != 2 || strcmp(argv[0], "check") != 0)
+        return neap_complain("usage: neap plugin list | neap plugin check FILE.so", NULL);
+    struct neap_err err = NEAP_ERR_INIT;
+    struct neap_plugin *p = NULL;
+    if (neap_plugin_load_file(argv[1], 0, config, &p, &err) || neap_plugin_check(p, &err)) {
+        neap_complain(argv[1], &err);
+        neap_err_done(&err);
+        return 1;
+    }
+    found_plugin(&bad, argv[1], p, NULL);
+    return 0;
+}
+
+static const struct command commands[] = {
+    {"server", "serve the API", {neap_common_options, neap_server_options}, run_server},
+    {"version", "print the version", {NULL}, run_version},
+    {"plugin",
+     "list | check FILE: what plugins there are and whether they are sound",
+     {neap_common_options},
+     run_plugin},
+    {"config",
+     "print: the effective configuration, each option with its meaning and origin",
+     {neap_common_options, neap_server_options, neap_agent_options},
+     run_config},
+};
+
+static int usage(FILE *to, int code)
+{
+    fprintf(to, "neap %s: a container orchestrator that speaks the Kubernetes API\n\nusage: neap "
+                "COMMAND [--option VALUE]...\n\n",
+            NEAP_VERSION);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(commands); i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\nOptions and their meaning: neap config print. A file: --config FILE (YAML).\n");
+    return code;
+}
+
+static const char *config_file(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            return argv[i + 1];
+        if (strncmp(argv[i], "--config=", 9) == 0)
+            return argv[i] + 9;
+    }
+    return NULL;
+}
+
+static const struct neap_option file_option[] = {
+    {"config", NEAP_OPTION_STRING, NULL, 0, 0, "a YAML file with these options as keys"},
+    {0},
+};
+
+static void set_log_level(const struct neap_config *config)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    const char *level = neap_config_string(config, NULL, "log_level");
+    for (unsigned i = 0; i < NEAP_ARRAY_LEN(names); i++)
+        if (neap_streq(level, names[i]))
+            neap_log_set((enum neap_log_level)i, STDERR_FILENO);
+}
+
+/* Options stand anywhere behind the command; what is none is the command's own. */
+static int configure(struct neap_config *config, const struct command *c, int *argc, char **argv,
+                     struct neap_err *err)
+{
+    const char *file = config_file(*argc, argv);
+    int rc = neap_config_add(config, NULL, file_option, err), words = 0;
+    for (int i = 0; !rc && i < 4 && c->tables[i]; i++)
+        rc = neap_config_add(config, NULL, c->tables[i], err);
+    if (!rc && file)
+        rc = neap_config_file(config, file, err);
+    for (int at = 0; !rc && at < *argc;) {
+        int rest = 0;
+        rc = neap_config_flags(config, *argc - at, argv + at, &rest, err);
+        at += rest;
+        if (!rc && at < *argc)
+            argv[words++] = argv[at++];
+    }
+    *argc = words;
+    return rc;
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    struct neap_config *config = neap_config_new();
+    int code;
+    if (configure(config, c, &argc, argv, &err)) {
+        code = neap_complain(c->name, &err);
+    } else {
+        if (c->tables[0])
+            set_log_level(config);
+        code = c->run(config, argc, argv);
+    }
+    neap_err_done(&err);
+    neap_config_free(config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    mallopt(M_ARENA_MAX, 2);
+    signal(SIGPIPE, SIG_IGN);
+    umask(0077);
+    if (argc < 2)
+        return usage(stderr, 2);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
+        return usage(stdout, 0);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, argv[1]) == 0)
+            return run(&commands[i], argc - 2, argv + 2);
+    fprintf(stderr, "neap: unknown command \"%s\"\n", argv[1]);
+    return usage(stderr, 2);
+}

@@ -1,0 +1,101 @@
+/* The option tables and what the commands share. */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+const struct neap_option neap_common_options[] = {
+    {"data_dir", NEAP_OPTION_STRING, "/var/lib/neap", 0, 0, "where everything is kept (0700)"},
+    {"log_level", NEAP_OPTION_STRING, "info", 0, 0, "debug, info, warn or error"},
+    {"plugin_dir", NEAP_OPTION_STRING, NULL, 0, 0, "plugins; default: beside the program"},
+    {"netns", NEAP_OPTION_STRING, NULL, 0, 0,
+     "name of a network namespace: the node's network, ports and sysctls live there"},
+    {"service_cidr", NEAP_OPTION_STRING, "10.96.0.0/16", 0, 0, "addresses of Services"},
+    {"pod_cidr", NEAP_OPTION_STRING, "10.244.0.0/16", 0, 0, "addresses of pods"},
+    {"node_ports", NEAP_OPTION_STRING, "30000-32767", 0, 0, "ports of NodePort Services"},
+    {"cluster_domain", NEAP_OPTION_STRING, "cluster.local", 0, 0, "the cluster's DNS domain"},
+    {0},
+};
+
+const struct neap_option neap_server_options[] = {
+    {"listen", NEAP_OPTION_STRING, "127.0.0.1:6443", 0, 0, "ADDR:PORT of the API"},
+    {"store", NEAP_OPTION_STRING, "sqlite", 0, 0, "store plugin: sqlite or memory"},
+    {"history", NEAP_OPTION_DURATION, "5m", 1000, 86400000, "watch history kept in memory"},
+    {"history_bytes", NEAP_OPTION_INT, "268435456", 1 << 20, INT64_MAX,
+     "memory that the watch history may use"},
+    {"bookmark_interval", NEAP_OPTION_DURATION, "1m", 1000, 3600000, "time between bookmarks"},
+    {"request_memory", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
+     "memory that one request may use"},
+    {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
+    {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
+     "a folder of your own controllers and admission rules"},
+    {"advertise", NEAP_OPTION_STRING, NULL, 0, 0,
+     "address at which pods reach the API; default: the listening one"},
+    {0},
+};
+
+const struct neap_option neap_agent_options[] = {
+    {"node_name", NEAP_OPTION_STRING, NULL, 0, 0, "this node's name; default: the host's"},
+    {"node_ip", NEAP_OPTION_STRING, NULL, 0, 0,
+     "this node's address; default: source of the default route"},
+    {"runtime", NEAP_OPTION_STRING, "oci", 0, 0, "runtime plugin"},
+    {"network", NEAP_OPTION_STRING, "veth", 0, 0, "network plugin"},
+    {"proxy", NEAP_OPTION_STRING, "nft", 0, 0, "proxy plugin"},
+    {"kubeconfig", NEAP_OPTION_STRING, NULL, 0, 0,
+     "how the agent reaches the API; default: DATA_DIR/agent.kubeconfig"},
+    {"agent_port", NEAP_OPTION_INT, "10250", 0, 65535, "the agent's port; 0: any free one"},
+    {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},
+    {0},
+};
+
+void neap_beside(const char *configured, const char *name, char *out, size_t size)
+{
+    char self[PATH_MAX];
+    if (configured && *configured) {
+        snprintf(out, size, "%s", configured);
+        return;
+    }
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    snprintf(out, size, "%.*s/%s", slash ? (int)(slash - self) : 0, self, name);
+    if (access(out, F_OK) == 0)
+        return;
+    /* installed: PREFIX/bin/neap and PREFIX/lib/neap/NAME */
+    snprintf(out, size, "%.*s/../lib/neap/%s", slash ? (int)(slash - self) : 0, self, name);
+}
+
+void neap_instance(const char *data_dir, char out[7])
+{
+    char real[PATH_MAX];
+    const char *path = realpath(data_dir, real) ? real : data_dir;
+    snprintf(out, 7, "%06x", (unsigned)(neap_hash(path, strlen(path)) & 0xffffff));
+}
+
+int neap_complain(const char *what, const struct neap_err *err)
+{
+    fprintf(stderr, "neap: %s%s%s\n", what, err && err->message ? ": " : "",
+            err && err->message ? err->message : "");
+    return 1;
+}
+
+int neap_data_dir_lock(const char *dir, const char *lock, struct neap_err *err)
+{
+    char path[PATH_MAX];
+    int rc = neap_mkdir_p(dir, 0700);
+    if (rc < 0)
+        return neap_err_errno(err, -rc, "data directory %s", dir), -1;
+    snprintf(path, sizeof(path), "%s/%s", dir, lock);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return neap_err_errno(err, errno, "%s", path), -1;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        neap_err_set(err, NEAP_EALREADYEXISTS, "%s is in use by another neap", dir);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}

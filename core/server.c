@@ -1,0 +1,374 @@
+/* `neap server`: store, registry, identity, API on one port. */
+#include "server.h"
+
+#include <api/auth/auth.h>
+#include <api/http/http.h>
+#include <api/rest/rest.h>
+#include <neap/log.h>
+#include <neap/plugin.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+enum { DRAIN_MS = 5000, CERTIFICATE_SECONDS = 365 * 24 * 3600 };
+
+struct server {
+    struct neap_config *config;
+    const char *data_dir;
+    char instance[7];
+    int lock_fd;
+    int64_t started_ns;
+    struct neap_loop *loop;
+    struct neap_plugin *store;
+    struct neap_registry *registry;
+    struct neap_pki *pki;
+    struct neap_auth *auth;
+    struct neap_rest *rest;
+    struct neap_tls *tls;
+    struct neap_http_server *http;
+    struct neap_signal *signals[2];
+    char address[64]; /* where it listens, without the port */
+    unsigned port;
+    int code;
+    bool stopping;
+};
+
+static const char *option(const struct server *s, const char *name)
+{
+    return neap_config_string(s->config, NULL, name);
+}
+
+/* ---- store ---- */
+
+static int open_store(struct server *s, struct neap_err *err)
+{
+    char plugins[PATH_MAX], dir[PATH_MAX];
+    const char *name = option(s, "store");
+    neap_beside(option(s, "plugin_dir"), "plugins", plugins, sizeof(plugins));
+    int rc = neap_plugin_load(plugins, "store", name, s->config, &s->store, err);
+    if (rc)
+        return rc;
+    snprintf(dir, sizeof(dir), "%s/plugins/%s", s->data_dir, name);
+    const struct neap_host *host =
+        neap_plugin_host(s->store, NULL, s->config, s->instance, dir, err);
+    if (!host)
+        return err->code;
+    struct neap_registry_options o = {
+        .store = (const struct neap_store_plugin *)(const void *)neap_plugin_header(s->store),
+        .store_host = host,
+        .clock = &neap_clock_system,
+        .history_ns = (uint64_t)neap_config_int(s->config, NULL, "history") * 1000000,
+        .history_bytes = (size_t)neap_config_int(s->config, NULL, "history_bytes"),
+        .pin_ns = 300ull * 1000000000,
+        .queue_max = 65536};
+    return neap_registry_open(&o, &s->registry, err);
+}
+
+/* ---- identity ---- */
+
+static void first_service_ip(const char *cidr, char out[46])
+{
+    unsigned a, b, c, d;
+    out[0] = '\0';
+    if (sscanf(cidr, "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
+        snprintf(out, 46, "%u.%u.%u.%u", a, b, c, d + 1);
+}
+
+static int make_tls(struct server *s, struct neap_err *err)
+{
+    char service_ip[46], full[300], host[256] = "localhost";
+    const char *domain = option(s, "cluster_domain"), *advertise = option(s, "advertise");
+    snprintf(full, sizeof(full), "kubernetes.default.svc.%s", domain);
+    first_service_ip(option(s, "service_cidr"), service_ip);
+    gethostname(host, sizeof(host) - 1);
+    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
+    const char *names[] = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", full,
+                           "localhost", host, "127.0.0.1", "::1", service_ip,
+                           any ? "127.0.0.1" : s->address, advertise ? advertise : "127.0.0.1", NULL};
+    struct neap_cert_request request = {.common_name = "kube-apiserver",
+                                        .names = names,
+                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .server = true};
+    char *cert = NULL, *key = NULL;
+    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
+    if (rc)
+        return rc;
+    struct neap_tls_config tls = {.cert_pem = cert,
+                                  .key_pem = key,
+                                  .ca_pem = neap_pki_ca_pem(s->pki),
+                                  .request_client_cert = true};
+    rc = neap_tls_new(&tls, true, &s->tls, err);
+    free(cert);
+    free(key);
+    return rc;
+}
+
+static void base64(struct neap_buf *out, const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = (const unsigned char *)text;
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = len - i > 2 ? 3 : len - i;
+        unsigned v = (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) |
+                     (n > 2 ? p[i + 2] : 0);
+        neap_buf_char(out, digits[v >> 18]);
+        neap_buf_char(out, digits[v >> 12 & 63]);
+        neap_buf_char(out, n > 1 ? digits[v >> 6 & 63] : '=');
+        neap_buf_char(out, n > 2 ? digits[v & 63] : '=');
+    }
+}
+
+/* A kubeconfig with a client certificate of its own, 0600. */
+static int write_kubeconfig(struct server *s, const char *file, const char *user,
+                            const char *const *groups, struct neap_err *err)
+{
+    char path[PATH_MAX];
+    char *cert = NULL, *key = NULL;
+    struct neap_cert_request request = {.common_name = user,
+                                        .organizations = groups,
+                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .client = true};
+    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
+    if (rc)
+        return rc;
+    struct neap_buf b = NEAP_BUF_INIT;
+    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
+    bool v6 = strchr(s->address, ':') && !any;
+    neap_buf_str(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
+    neap_buf_printf(&b, "https://%s%s%s:%u\n    certificate-authority-data: ", v6 ? "[" : "",
+                    any ? "127.0.0.1" : s->address, v6 ? "]" : "", s->port);
+    base64(&b, neap_pki_ca_pem(s->pki));
+    neap_buf_printf(&b, "\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", user);
+    base64(&b, cert);
+    neap_buf_str(&b, "\n    client-key-data: ");
+    base64(&b, key);
+    neap_buf_printf(&b, "\ncontexts:\n- name: neap\n  context:\n    cluster: neap\n    user: %s\n"
+                        "current-context: neap\n", user);
+    snprintf(path, sizeof(path), "%s/%s", s->data_dir, file);
+    rc = neap_file_write_atomic(path, b.data, b.len, 0600);
+    neap_buf_done(&b);
+    free(cert);
+    free(key);
+    return rc < 0 ? neap_err_errno(err, -rc, "%s", path) : 0;
+}
+
+static int open_identity(struct server *s, struct neap_err *err)
+{
+    static char issuer[300];
+    static const char *audiences[] = {issuer, NULL};
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/pki", s->data_dir);
+    snprintf(issuer, sizeof(issuer), "https://kubernetes.default.svc.%s",
+             option(s, "cluster_domain"));
+    int rc = neap_pki_open(dir, &neap_clock_system, &s->pki, err);
+    if (rc)
+        return rc;
+    struct neap_auth_options o = {.registry = s->registry,
+                                  .pki = s->pki,
+                                  .clock = &neap_clock_system,
+                                  .rand = &neap_rand_system,
+                                  .issuer = issuer,
+                                  .audiences = audiences};
+    s->auth = neap_auth_new(&o);
+    return 0;
+}
+
+/* ---- the API ---- */
+
+static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
+{
+    struct server *s = arg;
+    struct neap_identity *id = NULL;
+    const char *authorization = NULL;
+    for (const struct neap_header *h = c->headers; h && h->name; h++)
+        if (strcmp(h->name, "authorization") == 0)
+            authorization = h->value;
+    if (neap_auth_identify(s->auth, peer->certificate, authorization, &id, &c->err))
+        return false;
+    if (neap_auth_impersonate(s->auth, c->headers, &id, &c->err)) {
+        neap_identity_unref(id);
+        return false;
+    }
+    c->identity = id;
+    return true;
+}
+
+static void handle(void *arg, struct neap_call *c)
+{
+    struct server *s = arg;
+    neap_rest_handle(s->rest, c);
+}
+
+static void refuse(void *arg, struct neap_call *c)
+{
+    (void)arg;
+    neap_rest_refuse(c);
+}
+
+static const char *choose_protocol(void *arg, struct neap_call *c, const char *const *offered)
+{
+    static const char *const exec[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"};
+    (void)arg;
+    bool logs = neap_streq(c->subresource, "log");
+    for (; *offered; offered++) {
+        if (logs && (strcmp(*offered, "binary.k8s.io") == 0 ||
+                     strcmp(*offered, "base64.binary.k8s.io") == 0))
+            return *offered;
+        for (size_t i = 0; !logs && i < NEAP_ARRAY_LEN(exec); i++)
+            if (strcmp(*offered, exec[i]) == 0)
+                return exec[i];
+    }
+    return NULL;
+}
+
+static int open_api(struct server *s, int fd, struct neap_err *err)
+{
+    unsigned first = 30000, last = 32767;
+    sscanf(option(s, "node_ports"), "%u-%u", &first, &last);
+    struct neap_rest_options r = {
+        .loop = s->loop,
+        .registry = s->registry,
+        .auth = s->auth,
+        .clock = &neap_clock_system,
+        .rand = &neap_rand_system,
+        .service_cidr = option(s, "service_cidr"),
+        .node_port_first = first,
+        .node_port_last = last,
+        .bookmark_ms = (uint64_t)neap_config_int(s->config, NULL, "bookmark_interval"),
+        .arena_bytes = (size_t)neap_config_int(s->config, NULL, "request_memory"),
+        .version = NEAP_VERSION};
+    s->rest = neap_rest_new(&r);
+    struct neap_http_server_options h = {.loop = s->loop,
+                                         .tls = s->tls,
+                                         .protocol_name = "apiserver",
+                                         .admit = admit,
+                                         .handle = handle,
+                                         .choose_protocol = choose_protocol,
+                                         .refuse = refuse,
+                                         .arg = s};
+    neap_http_limits_default(&h.limits);
+    h.limits.arena_bytes = r.arena_bytes;
+    int rc = neap_http_server_new(&h, &s->http, err);
+    return rc ? rc : neap_http_server_listen(s->http, fd, err);
+}
+
+/* ---- life ---- */
+
+static void stopped(void *arg)
+{
+    struct server *s = arg;
+    neap_loop_stop(s->loop);
+}
+
+static void drained(void *arg)
+{
+    struct server *s = arg;
+    neap_http_server_close(s->http, stopped, s);
+}
+
+static void on_signal(void *arg)
+{
+    struct server *s = arg;
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    NEAP_INFO("server", "stopping", "%s", "");
+    neap_http_server_drain(s->http, DRAIN_MS, drained, s);
+}
+
+static void ready(void *arg, const struct neap_err *err)
+{
+    struct server *s = arg;
+    if (err) {
+        s->code = neap_complain("start", err);
+        on_signal(s);
+        return;
+    }
+    printf("neap: ready in %lld ms\n",
+           (long long)((neap_clock_mono(&neap_clock_system) - s->started_ns) / 1000000));
+    fflush(stdout);
+}
+
+static int listen_address(struct server *s, int *fd, struct neap_err *err)
+{
+    const char *text = option(s, "listen"), *colon = strrchr(text, ':');
+    int rc = neap_http_bind(text, fd, &s->port, err);
+    size_t n = colon ? (size_t)(colon - text) : 0;
+    if (n && text[0] == '[') {
+        text++;
+        n -= 2;
+    }
+    snprintf(s->address, sizeof(s->address), "%.*s", (int)n, text);
+    if (!s->address[0])
+        snprintf(s->address, sizeof(s->address), "0.0.0.0");
+    return rc;
+}
+
+static int start(struct server *s, struct neap_err *err)
+{
+    static const char *const admins[] = {"system:masters", NULL};
+    static const int signals[] = {SIGTERM, SIGINT};
+    int fd = -1;
+    s->data_dir = option(s, "data_dir");
+    s->lock_fd = neap_data_dir_lock(s->data_dir, "server.lock", err);
+    if (s->lock_fd < 0)
+        return err->code;
+    neap_instance(s->data_dir, s->instance);
+    int rc = listen_address(s, &fd, err);
+    if (!rc)
+        rc = open_store(s, err);
+    if (!rc)
+        rc = open_identity(s, err);
+    if (!rc)
+        rc = make_tls(s, err);
+    if (!rc)
+        rc = write_kubeconfig(s, "admin.kubeconfig", "kubernetes-admin", admins, err);
+    if (rc) {
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    s->loop = neap_loop_new("api", NULL);
+    rc = open_api(s, fd, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < 2; i++)
+        s->signals[i] = neap_signal_new(s->loop, signals[i], on_signal, s);
+    const char *advertise = option(s, "advertise");
+    neap_rest_bootstrap(s->rest, advertise ? advertise : s->address, s->port, ready, s);
+    return 0;
+}
+
+static void finish(struct server *s)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (s->signals[i])
+            neap_signal_close(s->signals[i]);
+    s->rest = neap_rest_free(s->rest);
+    s->auth = neap_auth_free(s->auth);
+    s->tls = neap_tls_free(s->tls);
+    s->pki = neap_pki_free(s->pki);
+    neap_registry_close(s->registry);
+    if (s->loop)
+        neap_loop_free(s->loop);
+    if (s->store)
+        neap_plugin_free(s->store);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+}
+
+int neap_server_main(struct neap_config *config)
+{
+    struct server s = {.config = config, .lock_fd = -1};
+    struct neap_err err = NEAP_ERR_INIT;
+    s.started_ns = neap_clock_mono(&neap_clock_system);
+    if (start(&s, &err))
+        s.code = neap_complain("server", &err);
+    else
+        neap_loop_run(s.loop);
+    finish(&s);
+    neap_err_done(&err);
+    return s.code;
+}

@@ -1,0 +1,32 @@
+/* What core/main.c starts. Outside the arrows: these files put the pieces together, nothing else. */
+#ifndef NEAP_CORE_SERVER_H
+#define NEAP_CORE_SERVER_H
+
+#include <neap/config.h>
+#include <neap/loop.h>
+
+#define NEAP_VERSION "v1.37.2+neap.1"
+
+/* Options of every command that opens a data directory. */
+extern const struct neap_option neap_common_options[];
+extern const struct neap_option neap_server_options[];
+extern const struct neap_option neap_agent_options[];
+
+/* `neap server`: serves until a signal; the exit code. blocks: yes. */
+int neap_server_main(struct neap_config *config);
+/* `neap agent`: the same for a node. */
+int neap_agent_main(struct neap_config *config);
+/* `neap up`: one of each, supervised. <argv>: the options to hand on. */
+int neap_up_main(struct neap_config *config, int argc, char **argv);
+
+/* Where the program's plugins and scripts are: beside the binary, or the configured folder. <out> at
+ * least PATH_MAX bytes. */
+void neap_beside(const char *configured, const char *name, char *out, size_t size);
+/* Six hex digits of the data directory's name: in every host-wide name. */
+void neap_instance(const char *data_dir, char out[7]);
+/* One clear line on stderr. Always returns 1. */
+int neap_complain(const char *what, const struct neap_err *err);
+/* Makes the data directory and takes its lock; the lock's fd or -1 with a message. */
+int neap_data_dir_lock(const char *dir, const char *lock, struct neap_err *err);
+
+#endif
