@@ -108,6 +108,8 @@ void shim_log_write(struct shim_log *l, int stream, const char *p, size_t n)
             continue;
         }
         oci_buf_done(line);
+        if (l->max_bytes > 0 && l->size + (int64_t)out.len >= l->max_bytes)
+            put(l, &out); /* a file is never longer than its limit and one line */
     }
     if (out.len)
         put(l, &out);

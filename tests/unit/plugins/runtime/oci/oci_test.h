@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define TURN_LIMIT_NS (INT64_C(30) * 1000000000)
 
@@ -210,12 +211,34 @@ static inline int group_setup(void **state)
     driver_close(&d);
     return 0;
 }
+/* After a failed test: whatever stands, goes. */
+static char left_over[32][64];
+static unsigned left_over_count;
+static inline void note_sandbox(void *arg, const struct neap_runtime_sandbox_status *s)
+{
+    if (left_over_count < 32)
+        snprintf(left_over[left_over_count++], sizeof left_over[0], "%s", s->id);
+}
+static inline void note_container(void *arg, const struct neap_runtime_container_status *s)
+{
+}
+static inline void clean_up(void)
+{
+    struct driver d;
+    driver_open(&d);
+    d.p->list(d.self, note_sandbox, note_container, &d);
+    for (unsigned i = 0; i < left_over_count; i++)
+        assert_op(&d.h, d.p->sandbox_remove(d.self, left_over[i], op));
+    driver_close(&d);
+}
 static inline int group_teardown(void **state)
 {
     struct leaks l = count_leaks();
     if (l.mounts || l.processes || l.cgroups)
         fprintf(stderr, "leaked: %u mounts, %u processes, %u cgroups\n", l.mounts, l.processes,
                 l.cgroups);
+    if (l.mounts || l.processes || l.cgroups)
+        clean_up();
     rm_tree(data_dir);
     return l.mounts || l.processes || l.cgroups ? -1 : 0;
 }
@@ -269,7 +292,13 @@ static inline void box_start(struct driver *d, struct box *b)
 }
 static inline void pod_remove(struct driver *d, const char *id)
 {
+    char path[256];
     assert_op(&d->h, d->p->sandbox_stop(d->self, id, op));
+    snprintf(path, sizeof path, "%s/sandboxes/%s/shim.log", data_dir, id);
+    char *complaints = read_text(path);
+    if (complaints && *complaints)
+        fail_msg("the shim says: %s", complaints);
+    free(complaints);
     assert_op(&d->h, d->p->sandbox_remove(d->self, id, op));
     struct neap_runtime_sandbox_status s;
     assert_int_equal(d->p->sandbox_status(d->self, id, &s), NEAP_ENOTFOUND);
