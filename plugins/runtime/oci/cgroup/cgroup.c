@@ -37,8 +37,10 @@ static void take_mount(struct oci_cgroup *g, char *line)
         f = strtok_r(NULL, " ", &save);
     if (!type || !f || strncmp(f, "/sys/fs/cgroup/", 15) || strchr(f, '\\'))
         return;
-    if (!strcmp(type, "cgroup2"))
+    if (!strcmp(type, "cgroup2") && !g->hybrid) {
         g->hybrid = true;
+        g->unified = oci_strdup(f);
+    }
     if (strcmp(type, "cgroup"))
         return;
     char *c = oci_printf(",%s,", options ? options : "");
@@ -74,6 +76,7 @@ void oci_cgroup_done(struct oci_cgroup *g)
         free(g->roots[i]);
         free(g->controllers[i]);
     }
+    free(g->unified);
     *g = (struct oci_cgroup){0};
 }
 
@@ -182,21 +185,30 @@ static void remove_here(const char *dir, void *arg)
         *(int *)arg = -errno;
 }
 
+static int remove_under(const char *root, const char *path)
+{
+    int r = 0;
+    char *dir = oci_printf("%s%s", root, path);
+    walk(dir, remove_here, &r);
+    for (char *slash; (slash = strrchr(dir + strlen(root) + 1, '/')) != NULL;) {
+        *slash = 0;
+        if (rmdir(dir) < 0)
+            break;
+    }
+    free(dir);
+    return r;
+}
+
 int oci_cgroup_remove(struct oci_cgroup *g, const char *path)
 {
     int r = 0;
     if (path[0] != '/' || !path[1])
         return -EINVAL;
     for (unsigned i = 0; i < g->count; i++) {
-        char *dir = oci_printf("%s%s", g->roots[i], path);
-        walk(dir, remove_here, &r);
-        size_t root = strlen(g->roots[i]);
-        for (char *slash; (slash = strrchr(dir + root + 1, '/')) != NULL;) {
-            *slash = 0;
-            if (rmdir(dir) < 0)
-                break;
-        }
-        free(dir);
+        int one = remove_under(g->roots[i], path);
+        r = one ? one : r;
     }
+    if (g->unified)
+        remove_under(g->unified, path);
     return r;
 }

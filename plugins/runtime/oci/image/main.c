@@ -1,6 +1,7 @@
 /* neap-image VERB DATA/images ARGUMENT NAME [COMMAND...]: run by the oci plugin only. */
 #include "image.h"
 
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
     }
     close_range(3, ~0U, 0);
     umask(0);
+    setlocale(LC_CTYPE, "C.UTF-8"); /* names in archives are UTF-8 */
     struct image_store s;
     int r = image_store_open(&s, argv[2]);
     if (!r)

@@ -393,7 +393,14 @@ int image_explode(const char *path, const char *dir)
                 ? 0
                 : image_fail(IMAGE_INVALID, "%s: %s", path,
                              archive_error_string(a) ? archive_error_string(a) : strerror(errno));
-    while (!r && archive_read_next_header(a, &e) >= ARCHIVE_WARN) {
+    while (!r) {
+        int got = archive_read_next_header(a, &e);
+        if (got == ARCHIVE_EOF)
+            break;
+        if (got < ARCHIVE_WARN) {
+            r = image_fail(IMAGE_INVALID, "%s: %s", path, archive_error_string(a));
+            break;
+        }
         char *name = clean(archive_entry_pathname(e) ? archive_entry_pathname(e) : "..");
         unsigned type = archive_entry_filetype(e);
         bool wanted = type == AE_IFREG || type == AE_IFDIR || type == AE_IFLNK;
@@ -403,8 +410,6 @@ int image_explode(const char *path, const char *dir)
             r = entry_put(&l, a, e, name);
         free(name);
     }
-    if (!r && archive_errno(a))
-        r = image_fail(IMAGE_INVALID, "%s: %s", path, archive_error_string(a));
     archive_read_free(a);
     archive_write_free(l.disk);
     if (chdir("/") < 0 && !r)

@@ -252,6 +252,19 @@ static void test_rotation(void **state)
     driver_close(&d);
 }
 
+/* The second runtime program does the same. */
+static void test_runc(void **state)
+{
+    static const struct fake_option runc[] = {{"runtime", "runc"}, {NULL, NULL}};
+    if (access("/usr/sbin/runc", X_OK) < 0 && access("/usr/bin/runc", X_OK) < 0)
+        skip();
+    driver_options = runc;
+    test_logs_and_code(state);
+    test_oom(state);
+    test_start_error(state);
+    driver_options = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_security),
         cmocka_unit_test(test_shared_processes),
         cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_runc),
     };
     if (needs_root())
         return 0;
