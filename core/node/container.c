@@ -1,0 +1,371 @@
+/* A container: image, create, start; its end, and when it is started again. */
+#include "node_internal.h"
+
+#include <signal.h>
+
+enum { BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, BACKOFF_RESET_S = 600, MESSAGE_MAX = 4096 };
+
+static int64_t now_ms(const struct container *c)
+{
+    return neap_clock_mono(c->pod->node->options.clock) / 1000000;
+}
+
+static void replace(char **at, const char *text)
+{
+    char *copy = text ? neap_strdup(text) : NULL;
+    free(*at);
+    *at = copy;
+}
+
+static void wait_for(struct container *c, const char *reason, const char *message)
+{
+    c->waiting_reason = reason;
+    replace(&c->waiting_message, message);
+}
+
+static void field_path(const struct container *c, char out[320])
+{
+    snprintf(out, 320, "spec.%s{%s}", c->init ? "initContainers" : "containers", c->name);
+}
+
+static void event(struct container *c, const char *type, const char *reason, const char *message)
+{
+    char field[320];
+    field_path(c, field);
+    node_event(c->pod, type, reason, field, message);
+}
+
+/* ---- when ---- */
+
+static const char *policy(const struct container *c)
+{
+    const char *own = yyjson_get_str(yyjson_obj_get(c->spec, "restartPolicy"));
+    const char *pods = yyjson_get_str(yyjson_obj_get(c->pod->spec, "restartPolicy"));
+    return own ? own : pods ? pods : "Always";
+}
+
+bool container_wants_restart(const struct container *c)
+{
+    const char *p = policy(c);
+    bool well = c->exit_code == 0 && !c->signal;
+    if (strcmp(p, "Always") == 0)
+        return !c->init || c->sidecar || !well;
+    return strcmp(p, "OnFailure") == 0 && !well;
+}
+
+static void on_timer(void *arg)
+{
+    struct container *c = arg;
+    c->timer = neap_timer_close(c->timer);
+    pod_step(c->pod);
+}
+
+static void retry_in(struct container *c, uint64_t ms)
+{
+    c->retry_at_ms = now_ms(c) + (int64_t)ms;
+    if (!c->timer)
+        c->timer = neap_timer_new(c->pod->node->options.loop, on_timer, c);
+    neap_timer_start(c->timer, ms, 0);
+}
+
+static void back_off(struct container *c)
+{
+    c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_FIRST_MS;
+    if (c->backoff_ms > BACKOFF_LAST_MS)
+        c->backoff_ms = BACKOFF_LAST_MS;
+    retry_in(c, c->backoff_ms);
+}
+
+void container_step(struct container *c)
+{
+    if (c->pod->deleting || c->state == CONTAINER_STARTING || c->state == CONTAINER_RUNNING)
+        return;
+    if (c->state == CONTAINER_EXITED && !container_wants_restart(c))
+        return;
+    if (c->retry_at_ms > now_ms(c))
+        return;
+    if (c->state == CONTAINER_EXITED) {
+        c->attempt++;
+        c->restarts++;
+    }
+    container_start(c);
+}
+
+/* ---- starting ---- */
+
+static void failed(struct container *c, const char *reason, const char *message)
+{
+    c->state = CONTAINER_NONE;
+    wait_for(c, reason, message);
+    event(c, "Warning", "Failed", message ? message : reason);
+    back_off(c);
+    status_changed(c->pod);
+    pod_step(c->pod);
+}
+
+static void started(struct neap_op *op, int code, const char *message)
+{
+    struct container *c = op->data;
+    char text[320];
+    if (code) {
+        char *copy = neap_strdup(message ? message : neap_err_name(code));
+        failed(c, "RunContainerError", copy);
+        free(copy);
+        return;
+    }
+    c->state = CONTAINER_RUNNING;
+    c->started_ns = node_wall(c->pod->node);
+    c->killing = false;
+    wait_for(c, NULL, NULL);
+    snprintf(text, sizeof(text), "Container started");
+    event(c, "Normal", "Started", text);
+    probes_start(c);
+    container_changed(c); /* it may be over already */
+    if (c->pod->sm.state == POD_STOPPING && c->state == CONTAINER_RUNNING)
+        container_signal(c, SIGTERM);
+    pod_step(c->pod);
+}
+
+static void created(struct neap_op *op, int code, const char *message)
+{
+    struct container *c = op->data;
+    struct neap_node *n = c->pod->node;
+    if (code) {
+        char *copy = neap_strdup(message ? message : neap_err_name(code));
+        failed(c, "CreateContainerError", copy);
+        free(copy);
+        return;
+    }
+    event(c, "Normal", "Created", "Container created");
+    c->op = (struct neap_op){.data = c, .done = started};
+    n->options.runtime->container_start(n->runtime, c->id, &c->op);
+}
+
+static void create(struct container *c)
+{
+    struct neap_node *n = c->pod->node;
+    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_err err = NEAP_ERR_INIT;
+    free(c->id);
+    c->id = neap_asprintf("%s_%s_%u", c->pod->uid, c->name, c->attempt);
+    struct neap_runtime_container_config *config = container_config(c, arena, &err);
+    if (!config) {
+        failed(c, "CreateContainerConfigError", err.message);
+        neap_err_done(&err);
+    } else {
+        c->op = (struct neap_op){.data = c, .done = created};
+        n->options.runtime->container_create(n->runtime, config, &c->op);
+    }
+    neap_arena_free(arena);
+}
+
+static const char *image_of(const struct container *c)
+{
+    const char *s = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
+    return s ? s : "";
+}
+
+static bool have_image(struct container *c)
+{
+    struct neap_node *n = c->pod->node;
+    const struct neap_runtime_image *image;
+    if (n->options.runtime->image_status(n->runtime, image_of(c), &image))
+        return false;
+    replace(&c->image_id, image->id);
+    replace(&c->image_name, image->names && image->names[0] ? image->names[0] : image_of(c));
+    return true;
+}
+
+static void pulled(struct neap_op *op, int code, const char *message)
+{
+    struct container *c = op->data;
+    char text[1024];
+    if (code || !have_image(c)) {
+        snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", image_of(c),
+                 message ? message : "not found");
+        failed(c, c->backoff_ms ? "ImagePullBackOff" : "ErrImagePull", text);
+        return;
+    }
+    snprintf(text, sizeof(text), "Successfully pulled image \"%s\"", image_of(c));
+    event(c, "Normal", "Pulled", text);
+    create(c);
+}
+
+/* What ran before becomes the last state. */
+static void keep_last(struct container *c)
+{
+    if (c->state != CONTAINER_EXITED)
+        return;
+    c->has_last = true;
+    c->last_started_ns = c->started_ns;
+    c->last_finished_ns = c->finished_ns;
+    c->last_exit_code = c->exit_code;
+    replace(&c->last_reason, c->exit_reason);
+    replace(&c->last_message, c->exit_message);
+    replace(&c->last_id, c->id);
+}
+
+void container_start(struct container *c)
+{
+    struct neap_node *n = c->pod->node;
+    const char *pull = yyjson_get_str(yyjson_obj_get(c->spec, "imagePullPolicy"));
+    char text[600];
+    keep_last(c);
+    c->state = CONTAINER_STARTING;
+    c->ready = false;
+    c->startup_done = !yyjson_obj_get(c->spec, "startupProbe");
+    wait_for(c, "ContainerCreating", NULL);
+    if (have_image(c)) {
+        /* an image that is here is used, also under Always, when no registry can be asked: see README */
+        snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", image_of(c));
+        event(c, "Normal", "Pulled", text);
+        create(c);
+        return;
+    }
+    if (neap_streq(pull, "Never")) {
+        snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", image_of(c));
+        failed(c, "ErrImageNeverPull", text);
+        return;
+    }
+    snprintf(text, sizeof(text), "Pulling image \"%s\"", image_of(c));
+    event(c, "Normal", "Pulling", text);
+    c->op = (struct neap_op){.data = c, .done = pulled};
+    n->options.runtime->image_pull(n->runtime, image_of(c), NULL, &c->op);
+}
+
+/* ---- the end ---- */
+
+/* /dev/termination-log, or with FallbackToLogsOnError the last of the log. */
+static void read_message(struct container *c)
+{
+    struct neap_arena *arena = neap_arena_new(0);
+    const char *path = termination_path(c, arena);
+    char *text = NULL;
+    size_t len = 0;
+    if (path && neap_file_read(path, MESSAGE_MAX, &text, &len) == 0 && len)
+        replace(&c->exit_message, text);
+    free(text);
+    neap_arena_free(arena);
+}
+
+static void ended(struct container *c, const struct neap_runtime_container_status *s)
+{
+    bool long_run = s->finished_wall_ns - s->started_wall_ns > (int64_t)BACKOFF_RESET_S * 1000000000;
+    c->state = CONTAINER_EXITED;
+    c->started_ns = s->started_wall_ns;
+    c->finished_ns = s->finished_wall_ns;
+    c->exit_code = s->exit_code;
+    c->signal = s->signal;
+    c->oom_killed = s->oom_killed;
+    c->ready = false;
+    replace(&c->exit_reason, s->reason ? s->reason : s->exit_code ? "Error" : "Completed");
+    replace(&c->exit_message, s->message);
+    read_message(c);
+    probes_stop(c);
+    if (long_run)
+        c->backoff_ms = 0;
+    if (!c->pod->deleting && !c->pod->final_phase && container_wants_restart(c)) {
+        if (c->restarts == 0 && !c->backoff_ms) {
+            c->retry_at_ms = 0; /* the first time at once */
+            c->backoff_ms = BACKOFF_FIRST_MS / 2;
+        } else {
+            back_off(c);
+            wait_for(c, "CrashLoopBackOff", NULL);
+            event(c, "Warning", "BackOff", "Back-off restarting failed container");
+        }
+    }
+}
+
+void container_changed(struct container *c)
+{
+    struct neap_node *n = c->pod->node;
+    struct neap_runtime_container_status s;
+    if (!c->id || c->state != CONTAINER_RUNNING ||
+        n->options.runtime->container_status(n->runtime, c->id, &s))
+        return;
+    if (s.state != NEAP_RUNTIME_EXITED && s.state != NEAP_RUNTIME_UNKNOWN)
+        return;
+    ended(c, &s);
+    status_changed(c->pod);
+    pod_step(c->pod);
+}
+
+void container_adopt(struct container *c, unsigned attempt)
+{
+    struct neap_node *n = c->pod->node;
+    struct neap_runtime_container_status s;
+    char *id = neap_asprintf("%s_%s_%u", c->pod->uid, c->name, attempt);
+    if (n->options.runtime->container_status(n->runtime, id, &s)) {
+        free(id);
+        return;
+    }
+    free(c->id);
+    c->id = id;
+    c->attempt = attempt;
+    if (c->restarts < attempt)
+        c->restarts = attempt;
+    have_image(c);
+    if (s.state == NEAP_RUNTIME_RUNNING) {
+        c->state = CONTAINER_RUNNING;
+        c->started_ns = s.started_wall_ns;
+        c->startup_done = true; /* it has run through this before */
+        wait_for(c, NULL, NULL);
+        probes_start(c);
+    } else if (s.state == NEAP_RUNTIME_CREATED) {
+        c->attempt++; /* never started: made anew */
+    } else {
+        ended(c, &s);
+    }
+}
+
+static void signalled(struct neap_op *op, int code, const char *message)
+{
+    (void)code;
+    (void)message;
+    free(op);
+}
+
+void container_signal(struct container *c, int signum)
+{
+    struct neap_node *n = c->pod->node;
+    struct neap_op *op = neap_calloc(1, sizeof(*op));
+    op->done = signalled;
+    n->options.runtime->container_signal(n->runtime, c->id, signum, op);
+}
+
+static void on_kill(void *arg)
+{
+    struct container *c = arg;
+    c->timer = neap_timer_close(c->timer);
+    if (c->state == CONTAINER_RUNNING)
+        container_signal(c, SIGKILL);
+}
+
+void container_restart(struct container *c, const char *why)
+{
+    yyjson_val *grace = yyjson_obj_get(c->pod->spec, "terminationGracePeriodSeconds");
+    int64_t seconds = grace ? yyjson_get_sint(grace) : 30;
+    if (c->state != CONTAINER_RUNNING || c->killing)
+        return;
+    c->killing = true;
+    event(c, "Normal", "Killing", why);
+    container_signal(c, SIGTERM);
+    neap_timer_close(c->timer);
+    c->timer = neap_timer_new(c->pod->node->options.loop, on_kill, c);
+    neap_timer_start(c->timer, (uint64_t)(seconds > 0 ? seconds : 1) * 1000, 0);
+}
+
+void container_free(struct container *c)
+{
+    probes_stop(c);
+    neap_timer_close(c->timer);
+    free(c->id);
+    free(c->image_id);
+    free(c->image_name);
+    free(c->waiting_message);
+    free(c->exit_reason);
+    free(c->exit_message);
+    free(c->last_reason);
+    free(c->last_message);
+    free(c->last_id);
+}

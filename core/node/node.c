@@ -1,0 +1,376 @@
+/* Start and stop, the Node object, its Lease. */
+#include "node_internal.h"
+#include <neap/plugin.h>
+
+enum { LEASE_SECONDS = 40, LEASE_RENEW_MS = 10000, STATUS_MS = 300000, RETRY_MS = 1000 };
+
+int64_t node_wall(const struct neap_node *n)
+{
+    return neap_clock_wall(n->options.clock);
+}
+
+void node_request(struct neap_node *n, struct neap_request *r)
+{
+    r->loop = n->options.loop;
+    n->options.client->request(n->options.client, r);
+}
+
+const char *neap_node_address(const struct neap_node *n)
+{
+    return n->address;
+}
+
+/* ---- requests that nobody waits for ---- */
+
+struct note {
+    struct neap_request request;
+    char *body, *name, *ns;
+    void (*done)(struct neap_node *n, const struct neap_reply *reply);
+    struct neap_node *node;
+};
+
+static void noted(struct neap_request *r, const struct neap_reply *reply)
+{
+    struct note *x = r->data;
+    if (x->done)
+        x->done(x->node, reply);
+    free(x->body);
+    free(x->name);
+    free(x->ns);
+    free(x);
+}
+
+static void send_note(struct neap_node *n, enum neap_verb verb, const char *group, const char *resource,
+                      const char *ns, const char *name, const char *subresource, char *body,
+                      void (*done)(struct neap_node *n, const struct neap_reply *reply))
+{
+    struct note *x = neap_calloc(1, sizeof(*x));
+    x->body = body;
+    x->name = name ? neap_strdup(name) : NULL;
+    x->ns = ns ? neap_strdup(ns) : NULL;
+    x->node = n;
+    x->done = done;
+    neap_request_init(&x->request);
+    x->request.verb = verb;
+    x->request.kind = neap_kind_by_resource(group, "v1", resource);
+    x->request.namespace_ = x->ns;
+    x->request.name = x->name;
+    x->request.subresource = subresource;
+    x->request.body = body;
+    x->request.body_len = strlen(body);
+    x->request.patch_type = verb == NEAP_PATCH ? NEAP_PATCH_T_STRATEGIC : NEAP_PATCH_T_NONE;
+    x->request.done = noted;
+    x->request.data = x;
+    node_request(n, &x->request);
+}
+
+void node_event(struct pod *p, const char *type, const char *reason, const char *field,
+                const char *message)
+{
+    struct neap_node *n = p->node;
+    struct neap_buf b = NEAP_BUF_INIT;
+    char now[32], suffix[16];
+    if (p->forgotten)
+        return;
+    neap_time_format(node_wall(n), now);
+    neap_rand_suffix(n->options.rand, suffix, 12);
+    neap_buf_printf(&b,
+                    "{\"metadata\":{\"name\":\"%.200s.%s\",\"namespace\":\"%s\"},\"involvedObject\":{"
+                    "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"namespace\":\"%s\",\"name\":\"%s\","
+                    "\"uid\":\"%s\"%s%s%s},\"reason\":\"%s\",\"message\":",
+                    p->name, suffix, p->ns, p->ns, p->name, p->uid, field ? ",\"fieldPath\":\"" : "",
+                    field ? field : "", field ? "\"" : "", reason);
+    neap_buf_json_string(&b, message, strlen(message));
+    neap_buf_printf(&b,
+                    ",\"type\":\"%s\",\"count\":1,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\","
+                    "\"source\":{\"component\":\"kubelet\",\"host\":\"%s\"},"
+                    "\"reportingComponent\":\"kubelet\",\"reportingInstance\":\"%s\"}",
+                    type, now, now, n->options.name, n->options.name);
+    send_note(n, NEAP_CREATE, "", "events", p->ns, NULL, NULL, neap_buf_take(&b), NULL);
+}
+
+/* ---- Lease ---- */
+
+static void lease_answer(struct neap_node *n, const struct neap_reply *reply)
+{
+    if (reply->code == NEAP_ENOTFOUND)
+        n->lease_made = false;
+    else if (reply->code == 0 || reply->code == NEAP_EALREADYEXISTS)
+        n->lease_made = true;
+}
+
+static void renew_lease(void *arg)
+{
+    struct neap_node *n = arg;
+    char now[32];
+    neap_time_format_micro(node_wall(n), now);
+    char *body = neap_asprintf("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"kube-node-lease\"},\"spec\":{"
+                               "\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}",
+                               n->options.name, n->options.name, LEASE_SECONDS, now);
+    send_note(n, n->lease_made ? NEAP_PATCH : NEAP_CREATE, "coordination.k8s.io", "leases",
+              "kube-node-lease", n->lease_made ? n->options.name : NULL, NULL, body, lease_answer);
+}
+
+/* ---- the Node ---- */
+
+static void write_status(void *arg);
+
+static void be_ready(struct neap_node *n)
+{
+    if (n->registered)
+        return;
+    n->registered = true;
+    neap_timer_start(n->lease_timer, LEASE_RENEW_MS, LEASE_RENEW_MS);
+    neap_timer_start(n->status_timer, STATUS_MS, STATUS_MS);
+    renew_lease(n);
+    pods_watch(n);
+    proxy_start(n);
+    n->ready(n->ready_arg, NULL);
+}
+
+static void status_answer(struct neap_node *n, const struct neap_reply *reply)
+{
+    if (reply->code == 0)
+        be_ready(n);
+    else if (!n->registered)
+        neap_timer_start(n->status_timer, RETRY_MS, 0);
+}
+
+static void write_status(void *arg)
+{
+    struct neap_node *n = arg;
+    struct neap_buf b = NEAP_BUF_INIT;
+    neap_buf_str(&b, "{\"status\":{");
+    machine_status(n, &b);
+    neap_buf_str(&b, "}}");
+    send_note(n, NEAP_PATCH, "", "nodes", NULL, n->options.name, "status", neap_buf_take(&b), status_answer);
+}
+
+static void node_made(struct neap_node *n, const struct neap_reply *reply)
+{
+    if (reply->code && reply->code != NEAP_EALREADYEXISTS) {
+        NEAP_WARN("agent", "the node is not registered yet", "err=%s",
+                  neap_log_quote(reply->err ? reply->err->message : ""));
+    }
+    write_status(n); /* a node that is not there yet answers 404: then all is tried again */
+}
+
+static void make_node(struct neap_node *n)
+{
+    const char *name = n->options.name;
+    char *body = neap_asprintf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/hostname\":\"%s\","
+                               "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"amd64\"}},\"spec\":{"
+                               "\"podCIDR\":\"%s\",\"podCIDRs\":[\"%s\"]}}",
+                               name, name, n->options.pod_cidr, n->options.pod_cidr);
+    send_note(n, NEAP_CREATE, "", "nodes", NULL, NULL, NULL, body, node_made);
+}
+
+static void on_status_timer(void *arg)
+{
+    struct neap_node *n = arg;
+    if (n->registered)
+        write_status(n);
+    else
+        make_node(n);
+}
+
+/* ---- start ---- */
+
+static void fail_start(struct neap_node *n, const char *what, int code, const char *message)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    neap_err_set(&err, code, "%s: %s", what, message ? message : neap_err_name(code));
+    n->ready(n->ready_arg, &err);
+    neap_err_done(&err);
+}
+
+static void network_started(struct neap_op *op, int code, const char *message)
+{
+    struct neap_node *n = op->data;
+    if (code) {
+        fail_start(n, "network plugin", code, message);
+        return;
+    }
+    if (n->options.node_ip)
+        snprintf(n->address, sizeof(n->address), "%s", n->options.node_ip);
+    else if (n->options.network)
+        n->options.network->node_address(n->network, n->address);
+    if (!n->address[0])
+        snprintf(n->address, sizeof(n->address), "127.0.0.1");
+    make_node(n);
+}
+
+static void runtime_started(struct neap_op *op, int code, const char *message)
+{
+    struct neap_node *n = op->data;
+    if (code) {
+        fail_start(n, "runtime plugin", code, message);
+        return;
+    }
+    if (!n->options.network) {
+        network_started(op, 0, NULL);
+        return;
+    }
+    n->op = (struct neap_op){.data = n, .done = network_started};
+    n->options.network->start(n->network, &n->op);
+}
+
+static void on_container(void *arg, const char *id)
+{
+    struct container *c = NULL;
+    if (pod_by_container(arg, id, &c) && c)
+        container_changed(c);
+}
+
+static void on_sandbox(void *arg, const char *id)
+{
+    struct neap_node *n = arg;
+    struct pod *p = neap_map_get(&n->pods, id);
+    if (p)
+        pod_step(p);
+}
+
+static int configure(struct neap_node *n, struct neap_err *err)
+{
+    const struct neap_node_options *o = &n->options;
+    const char *cidrs[] = {o->pod_cidr, NULL}, *services[] = {o->service_cidr, NULL};
+    n->events = (struct neap_runtime_events){n, on_container, on_sandbox};
+    int rc = o->runtime->configure(o->runtime_host, &n->events, &n->runtime);
+    if (!rc)
+        rc = o->runtime->restore(n->runtime);
+    if (rc)
+        return neap_err_set(err, rc, "runtime plugin: %s", neap_plugin_failure());
+    if (o->network)
+        rc = o->network->configure(o->network_host, o->netns, cidrs, &n->network);
+    if (!rc && o->network)
+        rc = o->network->restore(n->network);
+    if (rc)
+        return neap_err_set(err, rc, "network plugin: %s", neap_plugin_failure());
+    if (o->proxy)
+        rc = o->proxy->configure(o->proxy_host, o->netns, services, cidrs, o->node_ports, &n->proxy);
+    return rc ? neap_err_set(err, rc, "proxy plugin: %s", neap_plugin_failure()) : 0;
+}
+
+int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
+                    void (*ready)(void *arg, const struct neap_err *err), void *arg,
+                    struct neap_err *err)
+{
+    struct neap_node *n = neap_calloc(1, sizeof(*n));
+    n->options = *o;
+    n->ready = ready;
+    n->ready_arg = arg;
+    int rc = configure(n, err);
+    if (rc) {
+        free(n);
+        return rc;
+    }
+    n->lease_timer = neap_timer_new(o->loop, renew_lease, n);
+    n->status_timer = neap_timer_new(o->loop, on_status_timer, n);
+    n->op = (struct neap_op){.data = n, .done = runtime_started};
+    o->runtime->start(n->runtime, &n->op);
+    *ret = n;
+    return 0;
+}
+
+/* ---- stop ---- */
+
+static void all_stopped(void *arg)
+{
+    struct neap_node *n = arg;
+    void (*done)(void *) = n->stopped;
+    void *done_arg = n->stopped_arg;
+    pods_free(n);
+    if (n->options.proxy)
+        n->options.proxy->destroy(n->proxy);
+    if (n->options.network)
+        n->options.network->destroy(n->network);
+    n->options.runtime->destroy(n->runtime);
+    free(n);
+    done(done_arg);
+}
+
+static void runtime_stopped(struct neap_op *op, int code, const char *message)
+{
+    (void)code;
+    (void)message;
+    struct neap_node *n = op->data;
+    neap_loop_post(n->options.loop, all_stopped, n);
+}
+
+static void network_stopped(struct neap_op *op, int code, const char *message)
+{
+    struct neap_node *n = op->data;
+    (void)code;
+    (void)message;
+    n->op = (struct neap_op){.data = n, .done = runtime_stopped};
+    n->options.runtime->stop(n->runtime, &n->op);
+}
+
+static void proxy_ended(struct neap_op *op, int code, const char *message)
+{
+    struct neap_node *n = op->data;
+    (void)code;
+    (void)message;
+    if (!n->options.network) {
+        network_stopped(op, 0, NULL);
+        return;
+    }
+    n->op = (struct neap_op){.data = n, .done = network_stopped};
+    if (n->cleaning)
+        n->options.network->cleanup(n->network, &n->op);
+    else
+        n->options.network->stop(n->network, &n->op);
+}
+
+static void let_go(struct neap_node *n)
+{
+    n->op = (struct neap_op){.data = n, .done = proxy_ended};
+    if (!n->options.proxy)
+        proxy_ended(&n->op, 0, NULL);
+    else if (n->cleaning)
+        n->options.proxy->cleanup(n->proxy, &n->op);
+    else
+        n->options.proxy->stop(n->proxy, &n->op);
+}
+
+/* While cleaning: every pod's sandbox must be gone. */
+void node_check_stopped(struct neap_node *n)
+{
+    size_t at = 0;
+    const char *key;
+    void *value;
+    if (!n->stopping || !n->cleaning)
+        return;
+    while (neap_map_next(&n->pods, &at, &key, &value))
+        if (((struct pod *)value)->sm.state != POD_OVER)
+            return;
+    n->stopping = false; /* once */
+    let_go(n);
+}
+
+void neap_node_stop(struct neap_node *n, bool cleanup, void (*done)(void *arg), void *arg)
+{
+    n->stopped = done;
+    n->stopped_arg = arg;
+    n->cleaning = cleanup;
+    if (n->pods_watch)
+        n->options.client->reflect_stop(n->options.client, n->pods_watch);
+    n->pods_watch = NULL;
+    proxy_stop(n);
+    n->lease_timer = neap_timer_close(n->lease_timer);
+    n->status_timer = neap_timer_close(n->status_timer);
+    if (!cleanup) {
+        let_go(n);
+        return;
+    }
+    size_t at = 0;
+    const char *key;
+    void *value;
+    n->stopping = true;
+    while (neap_map_next(&n->pods, &at, &key, &value)) {
+        struct pod *p = value;
+        p->forgotten = true; /* the API is not told: the pods come back with the cluster */
+        pod_stop(p, 2);
+    }
+    node_check_stopped(n);
+}

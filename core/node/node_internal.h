@@ -1,0 +1,214 @@
+/* Shared inside core/node. */
+#ifndef NEAP_CORE_NODE_INTERNAL_H
+#define NEAP_CORE_NODE_INTERNAL_H
+
+#include <neap/log.h>
+#include <neap/map.h>
+#include <neap/node.h>
+#include <neap/sm.h>
+#include <neap/stream.h>
+
+struct pod;
+
+enum container_state {
+    CONTAINER_NONE,     /* not made yet, or waiting to be made again */
+    CONTAINER_STARTING, /* image, create, start are under way */
+    CONTAINER_RUNNING,
+    CONTAINER_EXITED,
+};
+
+enum probe_type { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_TYPES };
+
+struct probe {
+    struct container *container;
+    enum probe_type type;
+    yyjson_val *spec; /* of the pod's first document */
+    struct neap_timer *timer;
+    unsigned successes, failures;
+    bool under_way, passed, stopped;
+};
+
+struct container {
+    struct pod *pod;
+    yyjson_val *spec; /* of pod->doc */
+    const char *name;
+    bool init, sidecar;
+    unsigned attempt, restarts;
+    char *id; /* "<uid>_<name>_<attempt>"; NULL: none yet */
+    char *image_id, *image_name;
+    enum container_state state;
+    struct neap_op op;
+    /* why it waits */
+    const char *waiting_reason;
+    char *waiting_message;
+    /* of the present or last run */
+    int64_t started_ns, finished_ns;
+    int exit_code, signal;
+    bool oom_killed;
+    char *exit_reason, *exit_message;
+    /* of the run before */
+    bool has_last;
+    int64_t last_started_ns, last_finished_ns;
+    int last_exit_code;
+    char *last_reason, *last_message, *last_id;
+    uint64_t backoff_ms;
+    int64_t retry_at_ms; /* on the loop's clock; 0: now */
+    struct neap_timer *timer;
+    struct probe probes[PROBE_TYPES];
+    bool ready, startup_done, killing;
+};
+
+/* The life of a pod on the node. */
+enum pod_state {
+    POD_NEW,      /* nothing is made */
+    POD_FETCHING, /* ConfigMaps, Secrets, tokens are being read */
+    POD_SANDBOX,  /* the sandbox is being made */
+    POD_NETWORK,  /* its address */
+    POD_RUNNING,  /* containers come and go */
+    POD_STOPPING, /* containers get their signals */
+    POD_CLEANING, /* sandbox, address and volumes are being taken away */
+    POD_OVER,     /* nothing is left but files: finished, or waiting for the API to forget it */
+};
+
+struct pod {
+    struct neap_node *node;
+    struct neap_sm sm;
+    char *key; /* "ns/name" */
+    char *uid, *ns, *name;
+    struct neap_object *object; /* the newest; reference */
+    yyjson_doc *doc;            /* of the object the pod was first seen as: the spec does not change */
+    yyjson_val *spec, *meta;
+    struct container *containers;
+    unsigned count;
+    struct neap_op op;
+    struct neap_network_result address;
+    bool has_address, host_network;
+    char *failure; /* the last step's error */
+    int64_t started_ns;
+    /* what the volumes and environments need */
+    struct neap_map refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
+    unsigned fetching;
+    char *fetch_error;
+    struct neap_timer *timer, *grace_timer, *refresh_timer;
+    bool deleting, forgotten; /* forgotten: the API no longer has it */
+    int64_t grace_s, stop_deadline_ms;
+    bool killed;
+    unsigned clean_step; /* how far taking away has come */
+    /* the status that was last accepted, and whether a write is under way */
+    char *sent_status;
+    bool sending, status_dirty, final_sent, deadline_exceeded;
+    const char *final_phase; /* Succeeded, Failed; NULL: not over */
+    char *final_reason, *final_message;
+};
+
+struct neap_node {
+    struct neap_node_options options;
+    void *runtime, *network, *proxy; /* the plugins' selves */
+    struct neap_runtime_events events;
+    struct neap_op op;
+    char address[46];
+    struct neap_map pods; /* uid -> struct pod */
+    struct neap_reflector *pods_watch, *services_watch, *slices_watch;
+    struct neap_timer *lease_timer, *status_timer;
+    bool registered, lease_made, stopping, cleaning, synced;
+    void (*ready)(void *arg, const struct neap_err *err);
+    void *ready_arg;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    struct neap_map services, slices; /* key -> object reference */
+    bool proxy_synced, proxy_busy, proxy_again, services_ready, slices_ready;
+    struct neap_timer *proxy_timer;
+};
+
+/* ---- node.c ---- */
+void node_request(struct neap_node *n, struct neap_request *r);
+int64_t node_wall(const struct neap_node *n);
+void node_event(struct pod *p, const char *type, const char *reason, const char *field,
+                const char *message);
+void node_check_stopped(struct neap_node *n);
+
+/* ---- pods.c ---- */
+int pods_watch(struct neap_node *n);
+struct pod *pod_by_container(struct neap_node *n, const char *id, struct container **ret);
+struct pod *pod_by_name(struct neap_node *n, const char *ns, const char *name);
+void pods_free(struct neap_node *n);
+
+/* ---- pod.c ---- */
+struct pod *pod_new(struct neap_node *n, struct neap_object *o);
+void pod_update(struct pod *p, struct neap_object *o);
+void pod_forget(struct pod *p);
+/* Looks at everything and does what is next. */
+void pod_step(struct pod *p);
+void pod_stop(struct pod *p, int64_t grace_s);
+void pod_free(struct pod *p);
+/* The reads of refs_fetch() have ended, well or not. */
+void pod_fetched(struct pod *p);
+void pod_finish(struct pod *p, const char *phase, const char *reason, const char *message);
+
+/* ---- container.c ---- */
+void container_step(struct container *c); /* starts it when it is due */
+void container_start(struct container *c);
+void container_changed(struct container *c);
+void container_signal(struct container *c, int signum);
+void container_restart(struct container *c, const char *why);
+void container_free(struct container *c);
+bool container_wants_restart(const struct container *c);
+void container_adopt(struct container *c, unsigned attempt);
+
+/* ---- config.c: what the runtime is told; memory in <arena> ---- */
+struct neap_runtime_container_config *container_config(struct container *c,
+                                                       struct neap_arena *arena,
+                                                       struct neap_err *err);
+struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_arena *arena);
+const char *pod_dir(const struct pod *p, struct neap_arena *arena);
+const char *pod_log_dir(const struct pod *p, struct neap_arena *arena);
+const char *termination_path(const struct container *c, struct neap_arena *arena);
+
+/* ---- env.c ---- */
+const char *const *container_env(struct container *c, struct neap_arena *arena,
+                                 struct neap_err *err);
+/* A field of the pod as text ("metadata.name", "status.podIP"); NULL: not one that can be referred to. */
+const char *pod_field(struct pod *p, const char *path, struct neap_arena *arena);
+const char *resource_field(struct pod *p, yyjson_val *ref, const struct container *own,
+                           struct neap_arena *arena);
+/* $(NAME) replaced by what <env> has. */
+const char *env_expand(const char *text, const char *const *env, struct neap_arena *arena);
+
+/* ---- refs.c ---- */
+/* Reads all ConfigMaps, Secrets and tokens that the pod needs, then pod_step. */
+void refs_fetch(struct pod *p);
+/* NULL: absent. kind: "configmaps", "secrets". */
+yyjson_val *refs_get(struct pod *p, const char *kind, const char *name, struct neap_arena *arena);
+const char *refs_token(struct pod *p, const char *audience);
+void refs_free(struct pod *p);
+
+/* ---- volume.c ---- */
+int volumes_write(struct pod *p, struct neap_err *err);
+/* The folder or file of a volume on the host; NULL with an error. */
+const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena,
+                        struct neap_err *err);
+void volumes_remove(struct pod *p);
+int remove_tree(const char *path);
+
+/* ---- probe.c ---- */
+void probes_start(struct container *c);
+void probes_stop(struct container *c);
+
+/* ---- status.c ---- */
+/* Something may have changed: writes the status when it did. */
+void status_changed(struct pod *p);
+bool pod_is_ready(const struct pod *p);
+
+/* ---- proxy.c ---- */
+void proxy_start(struct neap_node *n);
+void proxy_stop(struct neap_node *n);
+
+/* ---- util.c ---- */
+int64_t sysconf_cpus(void);
+int64_t node_memory(void); /* bytes */
+char *unbase64(const char *s, size_t len, struct neap_arena *arena, size_t *ret_len);
+
+/* ---- machine.c: what the node says of itself ---- */
+void machine_status(struct neap_node *n, struct neap_buf *out);
+
+#endif

@@ -1,0 +1,574 @@
+/* A pod's life as a checked table of states, driven by events: pod_step() looks at everything and does what is
+ * next; one operation of the pod is under way at a time. */
+#include "node_internal.h"
+
+enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000, REFRESH_MS = 60000, FINISHED_GRACE_S = 0 };
+
+static const struct neap_sm_state states[] = {
+    [POD_NEW] = {"new", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_OVER) |
+                            NEAP_SM_TO(POD_CLEANING), true, false},
+    [POD_FETCHING] = {"fetching", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_SANDBOX) |
+                                      NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_SANDBOX] = {"sandbox", NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_NETWORK) |
+                                    NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_NETWORK] = {"network", NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) |
+                                    NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_RUNNING] = {"running", NEAP_SM_TO(POD_STOPPING), false, false},
+    [POD_STOPPING] = {"stopping", NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_CLEANING] = {"cleaning", NEAP_SM_TO(POD_OVER), false, false},
+    [POD_OVER] = {"over", 0, false, true},
+};
+
+static void over(struct pod *p);
+
+static void later(struct pod *p, uint64_t ms)
+{
+    neap_timer_start(p->timer, ms, 0);
+}
+
+static void on_timer(void *arg)
+{
+    pod_step(arg);
+}
+
+static void set_failure(struct pod *p, const char *text)
+{
+    free(p->failure);
+    p->failure = text ? neap_strdup(text) : NULL;
+}
+
+/* ---- making and reading ---- */
+
+static void read_containers(struct pod *p)
+{
+    yyjson_val *lists[] = {yyjson_obj_get(p->spec, "initContainers"),
+                           yyjson_obj_get(p->spec, "containers")};
+    size_t i, n;
+    yyjson_val *c;
+    p->containers = neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]),
+                                sizeof(*p->containers));
+    for (int l = 0; l < 2; l++) {
+        yyjson_arr_foreach(lists[l], i, n, c)
+        {
+            struct container *x = &p->containers[p->count++];
+            x->pod = p;
+            x->spec = c;
+            x->name = yyjson_get_str(yyjson_obj_get(c, "name"));
+            x->init = l == 0;
+            x->sidecar = l == 0 && yyjson_equals_str(yyjson_obj_get(c, "restartPolicy"), "Always");
+            x->waiting_reason = x->init ? "PodInitializing" : "ContainerCreating";
+        }
+    }
+}
+
+/* Restart counts and the last runs survive in the API's status. */
+static void read_status(struct pod *p, yyjson_val *root)
+{
+    static const char *const lists[] = {"status.initContainerStatuses", "status.containerStatuses"};
+    for (int l = 0; l < 2; l++) {
+        size_t i, n;
+        yyjson_val *s;
+        yyjson_arr_foreach(neap_json_val_at(root, lists[l]), i, n, s)
+        {
+            const char *name = yyjson_get_str(yyjson_obj_get(s, "name"));
+            for (unsigned k = 0; k < p->count; k++)
+                if (neap_streq(p->containers[k].name, name))
+                    p->containers[k].restarts = p->containers[k].attempt =
+                        (unsigned)yyjson_get_uint(yyjson_obj_get(s, "restartCount"));
+        }
+    }
+    const char *start = neap_json_val_str_at(root, "status.startTime");
+    if (start)
+        neap_time_parse(start, strlen(start), &p->started_ns);
+}
+
+struct adoption {
+    struct pod *pod;
+    bool sandbox;
+};
+
+static void adopt_sandbox(void *arg, const struct neap_runtime_sandbox_status *s)
+{
+    struct adoption *a = arg;
+    if (strcmp(s->id, a->pod->uid) == 0)
+        a->sandbox = true;
+}
+
+static void adopt_container(void *arg, const struct neap_runtime_container_status *s)
+{
+    struct adoption *a = arg;
+    struct pod *p = a->pod;
+    const char *last = strrchr(s->id, '_');
+    if (strcmp(s->sandbox_id, p->uid) != 0 || !last)
+        return;
+    size_t at = strlen(p->uid) + 1;
+    for (unsigned i = 0; i < p->count; i++) {
+        struct container *c = &p->containers[i];
+        size_t n = strlen(c->name);
+        if ((size_t)(last - s->id) == at + n && strncmp(s->id + at, c->name, n) == 0) {
+            unsigned attempt = (unsigned)strtoul(last + 1, NULL, 10);
+            if (!c->id || attempt >= c->attempt)
+                container_adopt(c, attempt);
+        }
+    }
+}
+
+/* What still runs from before a restart of the agent is taken over as it is. */
+static bool adopt(struct pod *p)
+{
+    struct neap_node *n = p->node;
+    struct adoption a = {.pod = p};
+    n->options.runtime->list(n->runtime, adopt_sandbox, adopt_container, &a);
+    if (!a.sandbox)
+        return false;
+    p->has_address = n->options.network && !p->host_network &&
+                     n->options.network->status(n->network, p->uid, &p->address) == 0;
+    return p->has_address || p->host_network || !n->options.network;
+}
+
+struct pod *pod_new(struct neap_node *n, struct neap_object *o)
+{
+    struct pod *p = neap_calloc(1, sizeof(*p));
+    p->node = n;
+    p->ns = neap_strdup(neap_object_namespace(o));
+    p->name = neap_strdup(neap_object_name(o));
+    p->uid = neap_strdup(neap_object_uid(o));
+    p->key = neap_asprintf("%s/%s", p->ns, p->name);
+    p->object = neap_object_ref(o);
+    p->doc = neap_object_parse(o, NULL);
+    yyjson_val *root = yyjson_doc_get_root(p->doc);
+    p->spec = yyjson_obj_get(root, "spec");
+    p->meta = yyjson_obj_get(root, "metadata");
+    p->host_network = yyjson_get_bool(yyjson_obj_get(p->spec, "hostNetwork"));
+    p->timer = neap_timer_new(n->options.loop, on_timer, p);
+    read_containers(p);
+    read_status(p, root);
+    neap_sm_init(&p->sm, "pod", p->key, states, NEAP_ARRAY_LEN(states), POD_NEW, NULL);
+    const char *phase = neap_json_val_str_at(root, "status.phase");
+    bool over = neap_streq(phase, "Succeeded") || neap_streq(phase, "Failed");
+    if (adopt(p)) {
+        refs_fetch(p);
+        neap_sm_move(&p->sm, POD_RUNNING);
+    } else if (over) {
+        p->final_phase = neap_streq(phase, "Failed") ? "Failed" : "Succeeded";
+        p->final_sent = true;
+        neap_sm_move(&p->sm, POD_OVER);
+    }
+    if (!p->started_ns)
+        p->started_ns = node_wall(n);
+    return p;
+}
+
+void pod_free(struct pod *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        container_free(&p->containers[i]);
+    free(p->containers);
+    refs_free(p);
+    neap_timer_close(p->timer);
+    neap_timer_close(p->grace_timer);
+    neap_timer_close(p->refresh_timer);
+    neap_object_unref(p->object);
+    yyjson_doc_free(p->doc);
+    free(p->key);
+    free(p->uid);
+    free(p->ns);
+    free(p->name);
+    free(p->failure);
+    free(p->fetch_error);
+    free(p->sent_status);
+    free(p->final_reason);
+    free(p->final_message);
+    free(p);
+}
+
+/* ---- what the API says ---- */
+
+void pod_update(struct pod *p, struct neap_object *o)
+{
+    struct neap_object *old = p->object;
+    p->object = neap_object_ref(o);
+    neap_object_unref(old);
+    if (neap_object_deleting(o)) {
+        yyjson_doc *doc = neap_object_parse(o, NULL);
+        int64_t grace = yyjson_get_sint(
+            neap_json_val_at(yyjson_doc_get_root(doc), "metadata.deletionGracePeriodSeconds"));
+        yyjson_doc_free(doc);
+        pod_stop(p, grace);
+    }
+    pod_step(p);
+}
+
+static void free_posted(void *arg)
+{
+    pod_free(arg);
+}
+
+static void drop(struct pod *p)
+{
+    struct neap_node *n = p->node;
+    if (p->sending || p->fetching)
+        return; /* its answer comes here again */
+    volumes_remove(p);
+    neap_map_del(&n->pods, p->uid);
+    neap_loop_post(n->options.loop, free_posted, p);
+}
+
+/* The object is gone: deleted by us, or by force: what runs is killed all the same. */
+void pod_forget(struct pod *p)
+{
+    p->forgotten = true;
+    pod_stop(p, 0);
+    pod_step(p);
+}
+
+void pod_stop(struct pod *p, int64_t grace_s)
+{
+    int64_t now = neap_clock_mono(p->node->options.clock) / 1000000;
+    int64_t deadline = now + grace_s * 1000;
+    if (!p->deleting || deadline < p->stop_deadline_ms) {
+        p->stop_deadline_ms = deadline;
+        p->grace_s = grace_s;
+        if (p->grace_timer)
+            neap_timer_start(p->grace_timer, grace_s > 0 ? (uint64_t)grace_s * 1000 : 1, 0);
+    }
+    p->deleting = true;
+    pod_step(p);
+}
+
+void pod_finish(struct pod *p, const char *phase, const char *reason, const char *message)
+{
+    if (p->final_phase)
+        return;
+    p->final_phase = phase;
+    p->final_reason = reason ? neap_strdup(reason) : NULL;
+    p->final_message = message ? neap_strdup(message) : NULL;
+}
+
+/* ---- operations ---- */
+
+static void op_done(struct neap_op *op, int code, const char *message);
+
+static struct neap_op *begin(struct pod *p)
+{
+    p->op = (struct neap_op){.data = p, .done = op_done, .plugin = NULL};
+    return &p->op;
+}
+
+static bool busy(const struct pod *p)
+{
+    return p->op.done != NULL;
+}
+
+static void op_done(struct neap_op *op, int code, const char *message)
+{
+    struct pod *p = op->data;
+    p->op.done = NULL;
+    set_failure(p, code ? (message ? message : neap_err_name(code)) : NULL);
+    if (code) {
+        NEAP_WARN("agent", "a step of a pod failed", "pod=%s state=%s err=%s", p->key,
+                  neap_sm_name(&p->sm), neap_log_quote(p->failure));
+        if (p->sm.state == POD_SANDBOX || p->sm.state == POD_NETWORK)
+            node_event(p, "Warning", "FailedCreatePodSandBox", NULL, p->failure);
+        later(p, RETRY_MS);
+        status_changed(p);
+        return;
+    }
+    if (p->sm.state == POD_SANDBOX)
+        neap_sm_move(&p->sm, POD_NETWORK);
+    else if (p->sm.state == POD_NETWORK) {
+        p->has_address = !p->host_network && p->node->options.network;
+        neap_sm_move(&p->sm, POD_RUNNING);
+    }
+    pod_step(p);
+}
+
+static void run_sandbox(struct pod *p)
+{
+    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_err err = NEAP_ERR_INIT;
+    const struct neap_node_options *o = &p->node->options;
+    if (volumes_write(p, &err)) {
+        set_failure(p, err.message);
+        node_event(p, "Warning", "FailedMount", NULL, err.message);
+        neap_err_done(&err);
+        neap_arena_free(arena);
+        later(p, RETRY_MS);
+        return;
+    }
+    o->runtime->sandbox_run(p->node->runtime, sandbox_config(p, arena), begin(p));
+    neap_arena_free(arena);
+}
+
+static void attach_network(struct pod *p)
+{
+    struct neap_node *n = p->node;
+    struct neap_runtime_sandbox_status s;
+    if (p->host_network || !n->options.network) {
+        neap_sm_move(&p->sm, POD_RUNNING);
+        pod_step(p);
+        return;
+    }
+    if (n->options.runtime->sandbox_status(n->runtime, p->uid, &s)) {
+        later(p, RETRY_MS);
+        return;
+    }
+    struct neap_network_pod pod = {.sandbox_id = p->uid, .namespace_ = p->ns, .pod = p->name,
+                                   .netns_path = s.netns_path};
+    n->options.network->attach(n->network, &pod, &p->address, begin(p));
+}
+
+/* ---- running ---- */
+
+static bool finished_well(const struct container *c)
+{
+    return c->state == CONTAINER_EXITED && c->exit_code == 0 && !c->signal;
+}
+
+/* The init containers, one after the other; true: all are past. */
+static bool init_done(struct pod *p)
+{
+    for (unsigned i = 0; i < p->count && p->containers[i].init; i++) {
+        struct container *c = &p->containers[i];
+        if (c->sidecar) {
+            container_step(c);
+            if (c->state != CONTAINER_RUNNING || !c->startup_done)
+                return false;
+            continue;
+        }
+        if (finished_well(c))
+            continue;
+        if (c->state == CONTAINER_EXITED && !container_wants_restart(c)) {
+            pod_finish(p, "Failed", NULL, NULL);
+            return false;
+        }
+        container_step(c);
+        return false;
+    }
+    return true;
+}
+
+/* All main containers have ended and none is started again: the pod is over. */
+static void check_finished(struct pod *p)
+{
+    bool failed = false;
+    for (unsigned i = 0; i < p->count; i++) {
+        struct container *c = &p->containers[i];
+        if (c->init)
+            continue;
+        if (c->state != CONTAINER_EXITED || container_wants_restart(c))
+            return;
+        failed = failed || !finished_well(c);
+    }
+    pod_finish(p, failed ? "Failed" : "Succeeded", NULL, NULL);
+}
+
+static void check_deadline(struct pod *p)
+{
+    yyjson_val *v = yyjson_obj_get(p->spec, "activeDeadlineSeconds");
+    if (!v || p->final_phase)
+        return;
+    int64_t left = p->started_ns + yyjson_get_sint(v) * 1000000000 - node_wall(p->node);
+    if (left <= 0)
+        pod_finish(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+    else
+        later(p, (uint64_t)(left / 1000000) + 1);
+}
+
+void pod_fetched(struct pod *p)
+{
+    if (p->forgotten && p->sm.state == POD_OVER) {
+        over(p);
+        return;
+    }
+    if (p->fetch_error && p->sm.state == POD_FETCHING) {
+        set_failure(p, p->fetch_error);
+        node_event(p, "Warning", "FailedMount", NULL, p->fetch_error);
+        status_changed(p);
+        later(p, RETRY_MS);
+        return;
+    }
+    if (p->sm.state == POD_RUNNING) { /* refreshed: files follow */
+        struct neap_err err = NEAP_ERR_INIT;
+        if (volumes_write(p, &err))
+            NEAP_WARN("agent", "volumes not refreshed", "pod=%s err=%s", p->key, neap_log_quote(err.message));
+        neap_err_done(&err);
+    }
+    pod_step(p);
+}
+
+static void on_refresh(void *arg)
+{
+    refs_fetch(arg);
+}
+
+static void running(struct pod *p)
+{
+    if (!p->refresh_timer) {
+        p->refresh_timer = neap_timer_new(p->node->options.loop, on_refresh, p);
+        neap_timer_start(p->refresh_timer, REFRESH_MS, REFRESH_MS);
+    }
+    check_deadline(p);
+    if (!p->deleting && !p->final_phase && init_done(p)) {
+        for (unsigned i = 0; i < p->count; i++)
+            if (!p->containers[i].init)
+                container_step(&p->containers[i]);
+        check_finished(p);
+    }
+    status_changed(p);
+    if (p->deleting || p->final_phase) {
+        neap_sm_move(&p->sm, POD_STOPPING);
+        pod_step(p);
+    }
+}
+
+/* ---- stopping ---- */
+
+static void on_grace(void *arg)
+{
+    struct pod *p = arg;
+    p->killed = true;
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->containers[i].state == CONTAINER_RUNNING)
+            container_signal(&p->containers[i], SIGKILL);
+    neap_timer_start(p->grace_timer, FORCE_KILL_MS, 0); /* asked again, should it be lost */
+}
+
+static void begin_stop(struct pod *p)
+{
+    int64_t now = neap_clock_mono(p->node->options.clock) / 1000000;
+    int64_t left = p->deleting ? p->stop_deadline_ms - now : FINISHED_GRACE_S;
+    p->grace_timer = neap_timer_new(p->node->options.loop, on_grace, p);
+    neap_timer_start(p->grace_timer, left > 0 ? (uint64_t)left : 1, 0);
+    for (unsigned i = 0; i < p->count; i++) {
+        struct container *c = &p->containers[i];
+        probes_stop(c);
+        if (c->state == CONTAINER_RUNNING) {
+            char text[300];
+            snprintf(text, sizeof(text), "Stopping container %s", c->name);
+            node_event(p, "Normal", "Killing", NULL, text);
+            container_signal(c, SIGTERM);
+        }
+    }
+}
+
+static void stopping(struct pod *p)
+{
+    bool left = false;
+    if (!p->grace_timer)
+        begin_stop(p);
+    for (unsigned i = 0; i < p->count; i++)
+        left = left || p->containers[i].state == CONTAINER_RUNNING ||
+               p->containers[i].state == CONTAINER_STARTING;
+    status_changed(p);
+    if (left)
+        return;
+    p->grace_timer = neap_timer_close(p->grace_timer);
+    neap_sm_move(&p->sm, POD_CLEANING);
+    pod_step(p);
+}
+
+/* ---- cleaning: sandbox stopped, address freed, sandbox removed ---- */
+
+enum { CLEAN_STOP, CLEAN_DETACH, CLEAN_REMOVE, CLEAN_DONE };
+
+static void clean_next(struct neap_op *op, int code, const char *message);
+
+static void clean_step(struct pod *p, unsigned step)
+{
+    struct neap_node *n = p->node;
+    const struct neap_node_options *o = &n->options;
+    p->op = (struct neap_op){.data = p, .done = clean_next, .plugin = NULL};
+    if (step == CLEAN_DETACH && (!o->network || p->host_network))
+        step = CLEAN_REMOVE;
+    p->clean_step = step;
+    if (step == CLEAN_STOP)
+        o->runtime->sandbox_stop(n->runtime, p->uid, &p->op);
+    else if (step == CLEAN_DETACH)
+        o->network->detach(n->network, p->uid, &p->op);
+    else
+        o->runtime->sandbox_remove(n->runtime, p->uid, &p->op);
+}
+
+static void clean_next(struct neap_op *op, int code, const char *message)
+{
+    struct pod *p = op->data;
+    unsigned step = p->clean_step;
+    p->op.done = NULL;
+    if (code) {
+        set_failure(p, message ? message : neap_err_name(code));
+        NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key, neap_log_quote(p->failure));
+        later(p, RETRY_MS);
+        return;
+    }
+    if (step + 1 < CLEAN_DONE) {
+        clean_step(p, step + 1);
+        return;
+    }
+    neap_sm_move(&p->sm, POD_OVER);
+    pod_step(p);
+}
+
+static void over(struct pod *p)
+{
+    p->refresh_timer = neap_timer_close(p->refresh_timer);
+    if (p->node->stopping) {
+        node_check_stopped(p->node);
+        return;
+    }
+    status_changed(p);
+    if (p->forgotten)
+        drop(p);
+}
+
+void pod_step(struct pod *p)
+{
+    if (busy(p))
+        return;
+    bool ending = p->deleting || p->final_phase;
+    switch (p->sm.state) {
+    case POD_NEW:
+        if (ending) {
+            neap_sm_move(&p->sm, POD_OVER);
+            over(p);
+            return;
+        }
+        neap_sm_move(&p->sm, POD_FETCHING);
+        status_changed(p);
+        refs_fetch(p);
+        break;
+    case POD_FETCHING:
+        if (ending) {
+            neap_sm_move(&p->sm, POD_CLEANING);
+            clean_step(p, CLEAN_STOP);
+        } else if (!p->fetching && !p->fetch_error) {
+            neap_sm_move(&p->sm, POD_SANDBOX);
+            run_sandbox(p);
+        } else if (!p->fetching) {
+            refs_fetch(p); /* its answer comes here only when all is there: see pod_fetched */
+        }
+        break;
+    case POD_SANDBOX:
+    case POD_NETWORK:
+        if (ending) {
+            neap_sm_move(&p->sm, POD_CLEANING);
+            clean_step(p, CLEAN_STOP);
+        } else if (p->sm.state == POD_SANDBOX) {
+            run_sandbox(p);
+        } else {
+            attach_network(p);
+        }
+        break;
+    case POD_RUNNING:
+        running(p);
+        break;
+    case POD_STOPPING:
+        stopping(p);
+        break;
+    case POD_CLEANING:
+        clean_step(p, CLEAN_STOP);
+        break;
+    default:
+        over(p);
+    }
+}

@@ -1,0 +1,347 @@
+/* A pod's status as the agent sees it; written when it changes, one write at a time. After the end the final
+ * status is written, then the object is deleted, with the uid as precondition. */
+#include "node_internal.h"
+
+enum { STATUS_RETRY_MS = 1000 };
+
+static void time_member(struct neap_buf *b, const char *name, int64_t ns)
+{
+    char text[32];
+    neap_time_format(ns, text);
+    neap_buf_printf(b, "\"%s\":\"%s\"", name, text);
+}
+
+static void text_member(struct neap_buf *b, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return;
+    neap_buf_printf(b, ",\"%s\":", name);
+    neap_buf_json_string(b, value, strlen(value));
+}
+
+static void terminated(struct neap_buf *b, int code, const char *reason, const char *message, int64_t from, int64_t to,
+                       const char *id)
+{
+    neap_buf_printf(b, "{\"terminated\":{\"exitCode\":%d", code);
+    text_member(b, "reason", reason);
+    text_member(b, "message", message);
+    neap_buf_char(b, ',');
+    time_member(b, "startedAt", from);
+    neap_buf_char(b, ',');
+    time_member(b, "finishedAt", to);
+    if (id)
+        neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", id);
+    neap_buf_str(b, "}}");
+}
+
+static void state(struct container *c, struct neap_buf *b)
+{
+    bool waits = c->state == CONTAINER_NONE || c->state == CONTAINER_STARTING ||
+                 (c->state == CONTAINER_EXITED && c->waiting_reason && !c->pod->final_phase && !c->pod->deleting);
+    if (c->state == CONTAINER_RUNNING) {
+        neap_buf_str(b, "{\"running\":{");
+        time_member(b, "startedAt", c->started_ns);
+        neap_buf_str(b, "}}");
+    } else if (waits) {
+        neap_buf_printf(b, "{\"waiting\":{\"reason\":\"%s\"", c->waiting_reason ? c->waiting_reason : "PodInitializing");
+        text_member(b, "message", c->waiting_message);
+        neap_buf_str(b, "}}");
+    } else {
+        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns, c->id);
+    }
+}
+
+static void container_status(struct container *c, struct neap_buf *b)
+{
+    const char *image = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
+    bool exited_waiting = c->state == CONTAINER_EXITED && c->waiting_reason;
+    bool done_init = c->init && !c->sidecar && c->state == CONTAINER_EXITED && c->exit_code == 0;
+    neap_buf_printf(b, "{\"name\":\"%s\",\"state\":", c->name);
+    state(c, b);
+    neap_buf_str(b, ",\"lastState\":");
+    if (exited_waiting)
+        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns, c->id);
+    else if (c->has_last)
+        terminated(b, c->last_exit_code, c->last_reason, c->last_message, c->last_started_ns, c->last_finished_ns,
+                   c->last_id);
+    else
+        neap_buf_str(b, "{}");
+    neap_buf_printf(b, ",\"ready\":%s,\"restartCount\":%u,\"image\":\"%s\",\"imageID\":\"%s\",\"started\":%s",
+                    c->ready || done_init ? "true" : "false", c->restarts, c->image_name ? c->image_name : image,
+                    c->image_id ? c->image_id : "", c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
+    if (c->id && c->state != CONTAINER_NONE && c->state != CONTAINER_STARTING)
+        neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", c->id);
+    neap_buf_char(b, '}');
+}
+
+static void container_statuses(struct pod *p, bool init, struct neap_buf *b)
+{
+    bool first = true;
+    for (unsigned i = 0; i < p->count; i++) {
+        if (p->containers[i].init != init)
+            continue;
+        neap_buf_str(b, first ? (init ? ",\"initContainerStatuses\":[" : ",\"containerStatuses\":[") : ",");
+        first = false;
+        container_status(&p->containers[i], b);
+    }
+    if (!first)
+        neap_buf_char(b, ']');
+}
+
+/* ---- conditions ---- */
+
+static bool initialized(const struct pod *p)
+{
+    for (unsigned i = 0; i < p->count && p->containers[i].init; i++) {
+        const struct container *c = &p->containers[i];
+        if (c->sidecar ? !(c->state == CONTAINER_RUNNING && c->startup_done)
+                       : !(c->state == CONTAINER_EXITED && c->exit_code == 0))
+            return false;
+    }
+    return true;
+}
+
+static bool containers_ready(const struct pod *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if ((!p->containers[i].init || p->containers[i].sidecar) && !p->containers[i].ready)
+            return false;
+    return true;
+}
+
+static yyjson_val *old_condition(yyjson_val *root, const char *type)
+{
+    size_t i, n;
+    yyjson_val *c;
+    yyjson_arr_foreach(neap_json_val_at(root, "status.conditions"), i, n, c)
+    {
+        if (yyjson_equals_str(yyjson_obj_get(c, "type"), type))
+            return c;
+    }
+    return NULL;
+}
+
+static bool gates_open(struct pod *p, yyjson_val *root)
+{
+    size_t i, n;
+    yyjson_val *g;
+    yyjson_arr_foreach(yyjson_obj_get(p->spec, "readinessGates"), i, n, g)
+    {
+        yyjson_val *c = old_condition(root, yyjson_get_str(yyjson_obj_get(g, "conditionType")));
+        if (!yyjson_equals_str(yyjson_obj_get(c, "status"), "True"))
+            return false;
+    }
+    return true;
+}
+
+static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const char *type, bool ok,
+                      const char *reason, const char *message)
+{
+    yyjson_val *old = old_condition(root, type);
+    const char *status = ok ? "True" : "False";
+    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
+    char now[32];
+    neap_time_format(node_wall(p->node), now);
+    if (!yyjson_equals_str(yyjson_obj_get(old, "status"), status) || !since)
+        since = now;
+    neap_buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"",
+                    b->data[b->len - 1] == '[' ? "" : ",", type, status, since);
+    if (!ok) {
+        text_member(b, "reason", reason);
+        text_member(b, "message", message);
+    } else if (old && yyjson_obj_get(old, "reason")) {
+        neap_buf_str(b, ",\"reason\":null,\"message\":null");
+    }
+    neap_buf_char(b, '}');
+}
+
+static void unready_text(const struct pod *p, struct neap_buf *text)
+{
+    neap_buf_str(text, "containers with unready status: [");
+    bool first = true;
+    for (unsigned i = 0; i < p->count; i++)
+        if ((!p->containers[i].init || p->containers[i].sidecar) && !p->containers[i].ready) {
+            neap_buf_printf(text, "%s%s", first ? "" : " ", p->containers[i].name);
+            first = false;
+        }
+    neap_buf_char(text, ']');
+}
+
+static void conditions(struct pod *p, yyjson_val *root, struct neap_buf *b)
+{
+    struct neap_buf text = NEAP_BUF_INIT;
+    bool over = p->final_phase && (p->sm.state == POD_OVER || p->sm.state == POD_CLEANING || p->sm.state == POD_STOPPING);
+    const char *reason = neap_streq(p->final_phase, "Succeeded") ? "PodCompleted"
+                         : p->final_phase                        ? "PodFailed"
+                                                                 : "ContainersNotReady";
+    bool ready = !over && containers_ready(p);
+    bool sandbox = p->sm.state == POD_RUNNING || p->sm.state == POD_STOPPING;
+    unready_text(p, &text);
+    neap_buf_str(b, ",\"conditions\":[");
+    condition(p, root, b, "PodReadyToStartContainers", sandbox, NULL, NULL);
+    condition(p, root, b, "Initialized", initialized(p), "ContainersNotInitialized", NULL);
+    condition(p, root, b, "Ready", ready && gates_open(p, root), reason, ready ? "" : text.data);
+    condition(p, root, b, "ContainersReady", ready, reason, text.data);
+    neap_buf_char(b, ']');
+    neap_buf_done(&text);
+}
+
+/* ---- the whole ---- */
+
+static const char *phase(struct pod *p)
+{
+    bool stopped = p->sm.state == POD_OVER || p->sm.state == POD_CLEANING;
+    if (p->final_phase && (stopped || p->sm.state == POD_STOPPING || p->sm.state == POD_RUNNING))
+        return p->final_phase;
+    if (stopped && p->deleting) {
+        bool failed = false, any = false;
+        for (unsigned i = 0; i < p->count; i++) {
+            const struct container *c = &p->containers[i];
+            any = any || c->state == CONTAINER_EXITED;
+            failed = failed || (!c->init && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
+        }
+        return !any || failed ? "Failed" : "Succeeded";
+    }
+    for (unsigned i = 0; i < p->count; i++)
+        if (!p->containers[i].init &&
+            (p->containers[i].state == CONTAINER_RUNNING || p->containers[i].state == CONTAINER_EXITED || p->containers[i].has_last))
+            return "Running";
+    return "Pending";
+}
+
+static char *make(struct pod *p)
+{
+    struct neap_buf b = NEAP_BUF_INIT;
+    struct neap_node *n = p->node;
+    yyjson_doc *doc = neap_object_parse(p->object, NULL);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    neap_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\"", p->uid, phase(p));
+    text_member(&b, "reason", p->final_reason);
+    text_member(&b, "message", p->final_message);
+    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"ip\":\"%s\"}],", n->address, n->address);
+    time_member(&b, "startTime", p->started_ns);
+    const char *ip = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : NULL;
+    if (ip && p->sm.state != POD_NEW && p->sm.state != POD_FETCHING)
+        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}]", ip, ip);
+    conditions(p, root, &b);
+    container_statuses(p, true, &b);
+    container_statuses(p, false, &b);
+    yyjson_val *generation = neap_json_val_at(root, "metadata.generation");
+    if (generation)
+        neap_buf_printf(&b, ",\"observedGeneration\":%lld", (long long)yyjson_get_sint(generation));
+    neap_buf_str(&b, "}}");
+    yyjson_doc_free(doc);
+    return neap_buf_take(&b);
+}
+
+/* ---- writing ---- */
+
+struct status_write {
+    struct neap_request request;
+    struct pod *pod;
+    char *body;
+    bool deletion, final;
+};
+
+static void send_status(struct pod *p);
+
+static bool over(const struct pod *p)
+{
+    return p->sm.state == POD_OVER;
+}
+
+static void delete_object(struct pod *p);
+
+static void answered(struct neap_request *r, const struct neap_reply *reply)
+{
+    struct status_write *w = r->data;
+    struct pod *p = w->pod;
+    bool gone = reply->code == NEAP_ENOTFOUND || reply->code == NEAP_ECONFLICT;
+    p->sending = false;
+    if (reply->code == 0 && !w->deletion) {
+        free(p->sent_status);
+        p->sent_status = w->body;
+        w->body = NULL;
+        p->final_sent = p->final_sent || w->final;
+    } else if (reply->code && !gone) {
+        p->status_dirty = true;
+        NEAP_WARN("agent", "status not accepted", "pod=%s err=%s", p->key,
+                  neap_log_quote(reply->err ? reply->err->message : ""));
+    }
+    if (gone && w->deletion)
+        p->forgotten = true;
+    bool failed = reply->code && !gone;
+    bool deletion = w->deletion;
+    free(w->body);
+    free(w);
+    if (failed) {
+        neap_timer_start(p->timer, STATUS_RETRY_MS, 0);
+        return;
+    }
+    if (deletion || p->forgotten)
+        pod_step(p); /* the watch tells that it is gone */
+    else
+        status_changed(p);
+}
+
+static struct status_write *write_new(struct pod *p, enum neap_verb verb)
+{
+    struct status_write *w = neap_calloc(1, sizeof(*w));
+    w->pod = p;
+    neap_request_init(&w->request);
+    w->request.verb = verb;
+    w->request.kind = neap_kind_by_resource("", "v1", "pods");
+    w->request.namespace_ = p->ns;
+    w->request.name = p->name;
+    w->request.done = answered;
+    w->request.data = w;
+    p->sending = true;
+    return w;
+}
+
+static void delete_object(struct pod *p)
+{
+    struct status_write *w = write_new(p, NEAP_DELETE);
+    w->deletion = true;
+    w->request.options.grace_period_s = 0;
+    w->request.options.precondition_uid = p->uid;
+    node_request(p->node, &w->request);
+}
+
+static void send_status(struct pod *p)
+{
+    char *body = make(p);
+    p->status_dirty = false;
+    if (neap_streq(body, p->sent_status)) {
+        free(body);
+        if (over(p))
+            p->final_sent = true;
+        return;
+    }
+    struct status_write *w = write_new(p, NEAP_PATCH);
+    w->body = body;
+    w->final = over(p);
+    w->request.subresource = "status";
+    w->request.patch_type = NEAP_PATCH_T_STRATEGIC;
+    w->request.body = body;
+    w->request.body_len = strlen(body);
+    node_request(p->node, &w->request);
+}
+
+void status_changed(struct pod *p)
+{
+    if (p->forgotten || p->node->stopping)
+        return;
+    if (p->sending) {
+        p->status_dirty = true;
+        return;
+    }
+    send_status(p);
+    if (!p->sending && over(p) && p->deleting && p->final_sent)
+        delete_object(p);
+}
+
+bool pod_is_ready(const struct pod *p)
+{
+    return containers_ready(p);
+}
