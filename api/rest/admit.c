@@ -215,6 +215,8 @@ int rest_admit(struct rest_write *w, struct neap_err *err)
     if (!rc && w->created && is(w->kind, "", "pods"))
         rc = priority(w, err);
     if (!rc && w->created && is(w->kind, "", "pods"))
+        rc = rest_admit_account(w, err);
+    if (!rc && !w->subresource && !w->binding && is(w->kind, "", "pods"))
         default_tolerations(w);
     if (!rc)
         rc = rest_escalation_check(w, err);

@@ -94,6 +94,9 @@ void rest_create(struct neap_call *c)
         return;
     }
     p->body = yyjson_mut_doc_get_root(p->doc);
+    if (!*c->kind->group && strcmp(c->kind->resource, "endpoints") == 0)
+        neap_call_warn(c, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 "
+                          "EndpointSlice");
     w->operation = REST_CREATE;
     w->change = change;
     w->data = p;

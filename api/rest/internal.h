@@ -214,6 +214,7 @@ int rest_prepare_update(struct rest_write *w, struct neap_err *err);
 int rest_allocate(struct rest_write *w, struct neap_err *err);
 /* Built-in admission, then the scripts'. */
 int rest_admit(struct rest_write *w, struct neap_err *err);
+int rest_admit_account(struct rest_write *w, struct neap_err *err);
 int rest_admit_delete(struct rest_write *w, struct neap_err *err);
 /* RBAC objects grant no more than the writer holds (escalation.c). */
 int rest_escalation_check(struct rest_write *w, struct neap_err *err);

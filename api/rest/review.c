@@ -27,6 +27,12 @@ static const char *at(struct review *r, const char *path)
 static void reply(struct review *r)
 {
     struct neap_call *c = r->call;
+    bool self = strcmp(c->kind->resource, "selfsubjectreviews") == 0;
+    if (self) {
+        char now[32];
+        neap_time_format(neap_clock_wall(rest_of(c)->options.clock), now);
+        set(r, "metadata.creationTimestamp", text(r, now));
+    }
     neap_kind_write(&c->reply_buf, r->root, c->kind->type);
     rest_reply_json(c, 201);
 }
@@ -205,7 +211,6 @@ static int token(struct review *r, struct neap_err *err)
                  ? neap_auth_token_verify(rest->options.auth, at(r, "spec.token"),
                                           n ? audiences : NULL, &id, &matched, &why)
                  : NEAP_EUNAUTHORIZED;
-    yyjson_mut_obj_remove_key(neap_json_at(r->root, "spec"), "token");
     if (rc) {
         set(r, "status.user", yyjson_mut_obj(r->doc));
         set(r, "status.error", text(r, why.message ? why.message : "the token is not ours"));

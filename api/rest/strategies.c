@@ -158,6 +158,8 @@ static int job_create(struct rest_write *w, struct neap_err *err)
     put(w, labels, "job-name", text(w, w->name));
     put(w, object(w, "spec.selector.matchLabels"), "batch.kubernetes.io/controller-uid",
         text(w, uid));
+    if (!at(w->root, "metadata.labels"))
+        set(w, "metadata.labels", yyjson_mut_val_mut_copy(w->doc, labels));
     return 0;
 }
 
@@ -196,7 +198,11 @@ static void add_finalizer(struct rest_write *w, const char *name)
 
 static int pv_create(struct rest_write *w, struct neap_err *err)
 {
+    char now[32];
     (void)err;
+    neap_time_format(neap_clock_wall(rest_of(w->call)->options.clock), now);
+    set(w, "status.phase", text(w, "Pending"));
+    set(w, "status.lastPhaseTransitionTime", text(w, now));
     add_finalizer(w, "kubernetes.io/pv-protection");
     return 0;
 }
@@ -204,11 +210,34 @@ static int pv_create(struct rest_write *w, struct neap_err *err)
 static int pvc_create(struct rest_write *w, struct neap_err *err)
 {
     (void)err;
+    set(w, "status.phase", text(w, "Pending"));
     add_finalizer(w, "kubernetes.io/pvc-protection");
     return 0;
 }
 
+/* ---- services: what belongs to the type that it had goes with it ---- */
+
+static int service_update(struct rest_write *w, struct neap_err *err)
+{
+    static const char *const fields[] = {"externalTrafficPolicy", "healthCheckNodePort",
+                                         "allocateLoadBalancerNodePorts", "loadBalancerClass"};
+    const char *type = neap_json_str_at(w->root, "spec.type");
+    yyjson_mut_val *spec = at(w->root, "spec");
+    (void)err;
+    if (w->subresource || neap_streq(type, "LoadBalancer") || neap_streq(type, "NodePort") ||
+        yyjson_mut_arr_size(at(w->root, "spec.externalIPs")))
+        return 0;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(fields); i++) {
+        yyjson_mut_val *v = yyjson_mut_obj_get(spec, fields[i]);
+        yyjson_mut_val *old = yyjson_mut_obj_get(at(w->old_root, "spec"), fields[i]);
+        if (v && old && neap_json_equal(v, old))
+            yyjson_mut_obj_remove_key(spec, fields[i]);
+    }
+    return 0;
+}
+
 const struct rest_strategy rest_strategies[] = {
+    {"", "services", NULL, service_update},
     {"", "pods", pod_create, pod_update},
     {"", "namespaces", namespace_create, namespace_update},
     {"", "persistentvolumes", pv_create, NULL},

@@ -241,6 +241,8 @@ static int make(struct rest_write *w, struct neap_err *err)
         rc = w->change(w, err);
     if (rc || w->delete_now || w->delete_marked)
         return rc;
+    if (w->old_root) /* as the new one was: zero values dropped, so that the two compare */
+        neap_kind_decode(w->doc, w->old_root, w->kind->type, NEAP_FV_IGNORE, NULL, err);
     neap_kind_default(w->doc, w->root, w->kind);
     rc = rest_admit(w, err);
     if (!rc)

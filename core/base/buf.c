@@ -94,6 +94,28 @@ static char escape_of(unsigned char c)
     }
 }
 
+/* Length of the UTF-8 sequence at <s>, at most <left> bytes; 0: it is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+    static const struct {
+        unsigned char first, last, low, high;
+        size_t len;
+    } rows[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+                {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+                {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++) {
+        if (*s < rows[i].first || *s > rows[i].last)
+            continue;
+        if (left < rows[i].len || s[1] < rows[i].low || s[1] > rows[i].high)
+            return 0;
+        for (size_t j = 2; j < rows[i].len; j++)
+            if ((s[j] & 0xc0) != 0x80)
+                return 0;
+        return rows[i].len;
+    }
+    return 0;
+}
+
 void neap_buf_json_string(struct neap_buf *b, const char *s, size_t len)
 {
     size_t from = 0;
@@ -101,11 +123,20 @@ void neap_buf_json_string(struct neap_buf *b, const char *s, size_t len)
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
         char e = escape_of(c);
+        size_t sequence = c < 0x80 ? 1 : utf8_length((const unsigned char *)s + i, len - i);
+        if (sequence == 0) { /* what is no UTF-8 is shown as the replacement character */
+            neap_buf_append(b, s + from, i - from);
+            neap_buf_str(b, "\\ufffd");
+            from = i + 1;
+            continue;
+        }
         /* U+2028 and U+2029 as Go's encoder does */
         bool line_separator = c == 0xe2 && i + 2 < len && (unsigned char)s[i + 1] == 0x80 &&
                               ((unsigned char)s[i + 2] | 1) == 0xa9;
-        if (!e && !line_separator)
+        if (!e && !line_separator) {
+            i += sequence - 1;
             continue;
+        }
         neap_buf_append(b, s + from, i - from);
         if (line_separator) {
             neap_buf_printf(b, "\\u202%x", (unsigned char)s[i + 2] & 0xf);

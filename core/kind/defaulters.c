@@ -122,8 +122,8 @@ void neap_kind_base64(struct neap_buf *out, const unsigned char *s, size_t len)
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < len; i += 3) {
         unsigned n = len - i > 2 ? 3 : (unsigned)(len - i);
-        unsigned v = (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) |
-                     (n > 2 ? s[i + 2] : 0);
+        unsigned v =
+            (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) | (n > 2 ? s[i + 2] : 0);
         char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
                         n > 2 ? digits[v & 63] : '='};
         neap_buf_append(out, quad, 4);
@@ -141,7 +141,8 @@ HOOK(secret)
         for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
             yyjson_mut_val *v = yyjson_mut_obj_iter_get_val(k);
             struct neap_buf b = NEAP_BUF_INIT;
-            neap_kind_base64(&b, (const unsigned char *)yyjson_mut_get_str(v), yyjson_mut_get_len(v));
+            neap_kind_base64(&b, (const unsigned char *)yyjson_mut_get_str(v),
+                             yyjson_mut_get_len(v));
             yyjson_mut_obj_put(data, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
                                yyjson_mut_strncpy(d->doc, b.len ? b.data : "", b.len));
             neap_buf_done(&b);
@@ -211,14 +212,14 @@ HOOK(rolling_update)
 HOOK(job_spec)
 {
     bool completions = get(o, "completions"), parallelism = get(o, "parallelism");
+    if (strcmp(d->kind->kind, "Job") != 0) /* a CronJob's template is no Job yet */
+        return;
     if (!completions && !parallelism)
         set_int(d, o, "completions", 1);
     if (!parallelism)
         set_int(d, o, "parallelism", 1);
-    /* a CronJob's template is no Job yet */
-    if (strcmp(d->kind->kind, "Job") == 0)
-        set_str(d, o, "podReplacementPolicy",
-                get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+    set_str(d, o, "podReplacementPolicy",
+            get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
 }
 
 HOOK(network_policy_spec)
@@ -256,4 +257,68 @@ HOOK(hpa_behavior)
         yyjson_mut_arr_append(policies, hpa_policy(d, "Percent", 100));
         set_new(d, rules, "policies", policies);
     }
+}
+
+HOOK(hpa_spec)
+{
+    if (yyjson_mut_arr_size(get(o, "metrics")))
+        return;
+    yyjson_mut_obj_remove_key(o, "metrics");
+    yyjson_mut_val *m = yyjson_mut_obj(d->doc), *list = yyjson_mut_arr(d->doc);
+    neap_json_set_at(d->doc, m, "type", yyjson_mut_str(d->doc, "Resource"));
+    neap_json_set_at(d->doc, m, "resource.name", yyjson_mut_str(d->doc, "cpu"));
+    neap_json_set_at(d->doc, m, "resource.target.type", yyjson_mut_str(d->doc, "Utilization"));
+    neap_json_set_at(d->doc, m, "resource.target.averageUtilization", yyjson_mut_sint(d->doc, 80));
+    yyjson_mut_arr_append(list, m);
+    set_new(d, o, "metrics", list);
+}
+
+HOOK(rbac_subject)
+{
+    if (strcmp(text(o, "kind"), "User") == 0 || strcmp(text(o, "kind"), "Group") == 0)
+        set_str(d, o, "apiGroup", "rbac.authorization.k8s.io");
+}
+
+HOOK(role_ref)
+{
+    set_str(d, o, "apiGroup", "rbac.authorization.k8s.io");
+}
+
+HOOK(node_status)
+{
+    yyjson_mut_val *capacity = get(o, "capacity");
+    if (capacity && !get(o, "allocatable"))
+        set_new(d, o, "allocatable", yyjson_mut_val_mut_copy(d->doc, capacity));
+}
+
+/* Adds to <name> what <from> has and it has not. */
+static void fill_from(struct neap_defaulting *d, yyjson_mut_val *o, const char *name,
+                      const char *from)
+{
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(get(o, from));
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        yyjson_mut_val *to = object_at(d, o, name);
+        if (!get(to, yyjson_mut_get_str(k)))
+            yyjson_mut_obj_add(to, yyjson_mut_strcpy(d->doc, yyjson_mut_get_str(k)),
+                               yyjson_mut_val_mut_copy(d->doc, yyjson_mut_obj_iter_get_val(k)));
+    }
+}
+
+HOOK(limit_range_item)
+{
+    if (strcmp(text(o, "type"), "Container") != 0)
+        return;
+    fill_from(d, o, "default", "max");
+    fill_from(d, o, "defaultRequest", "default");
+    fill_from(d, o, "defaultRequest", "min");
+}
+
+/* The old field of a claim's source and the new one hold the same. */
+HOOK(claim_spec)
+{
+    yyjson_mut_val *old = get(o, "dataSource"), *new = get(o, "dataSourceRef");
+    if (old && !new)
+        set_new(d, o, "dataSourceRef", yyjson_mut_val_mut_copy(d->doc, old));
+    else if (new && !old && !get(new, "namespace"))
+        set_new(d, o, "dataSource", yyjson_mut_val_mut_copy(d->doc, new));
 }

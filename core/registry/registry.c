@@ -22,6 +22,11 @@ const char *neap_registry_failure(void)
     return failure;
 }
 
+void neap_registry_failure_clear(void)
+{
+    failure[0] = '\0';
+}
+
 static int store_error(struct neap_err *err, int code, const char *what)
 {
     return neap_err_set(err, code, "store %s", *failure ? failure : what);
@@ -230,6 +235,7 @@ static void registry_free(struct neap_registry *r)
         neap_object_unref(r->events[i].new_);
     }
     neap_registry_snapshot_done(r);
+    neap_registry_ring_done(r);
     neap_registry_watch_done(r);
     neap_registry_expire_done(r);
     neap_registry_trees_done(r);
@@ -255,7 +261,7 @@ int neap_registry_open(const struct neap_registry_options *options, struct neap_
     neap_registry_metrics_register();
     struct neap_registry *r = registry_new(options);
     struct neap_store_follower follower = {r, neap_registry_writer_follow};
-    failure[0] = '\0';
+    neap_registry_failure_clear();
     int rc = r->store->open(&r->host, &follower, &r->store_self);
     if (rc) {
         r->store_self = NULL;

@@ -13,14 +13,15 @@
 #include <pthread.h>
 
 enum {
-    NEAP_REGISTRY_GROUP_MAX = 1024, /* transactions of one fsync */
-    NEAP_REGISTRY_OPS_MAX = 2048,   /* operations of one transaction */
-    NEAP_REGISTRY_HELD_MAX = 10000, /* named pins */
-    NEAP_REGISTRY_EXPIRE_MAX = 256, /* records that one turn expires */
-    NEAP_REGISTRY_FANOUT = 256,     /* watchers woken in one turn of their loop */
-    NEAP_REGISTRY_TICK_MS = 1000,   /* housekeeping at least so often */
-    NEAP_REGISTRY_KEY_MAX = 1024,   /* as core/object's */
-    NEAP_REGISTRY_OWNER_TREE = 0,   /* index in a snapshot's trees */
+    NEAP_REGISTRY_GROUP_MAX = 1024,       /* transactions of one fsync */
+    NEAP_REGISTRY_GROUP_BYTES = 16 << 20, /* and about so many bytes */
+    NEAP_REGISTRY_OPS_MAX = 2048,         /* operations of one transaction */
+    NEAP_REGISTRY_HELD_MAX = 10000,       /* named pins */
+    NEAP_REGISTRY_EXPIRE_MAX = 256,       /* records that one turn expires */
+    NEAP_REGISTRY_FANOUT = 256,           /* watchers woken in one turn of their loop */
+    NEAP_REGISTRY_TICK_MS = 1000,         /* housekeeping at least so often */
+    NEAP_REGISTRY_KEY_MAX = 1024,         /* as core/object's */
+    NEAP_REGISTRY_OWNER_TREE = 0,         /* index in a snapshot's trees */
 };
 
 struct neap_snapshot {
@@ -134,10 +135,13 @@ struct neap_registry {
     size_t heap_count, heap_cap;
     int64_t ticked;        /* mono ns */
     uint64_t compact_done; /* the store has compacted up to it */
+    bool compacting;       /* it has more to do */
+    int64_t compact_next;  /* mono ns: the earliest next slice while writes wait */
 };
 
 /* registry.c */
 const char *neap_registry_failure(void); /* what the store said on this thread */
+void neap_registry_failure_clear(void);
 struct neap_resource *neap_registry_resource(const struct neap_registry *r,
                                              const struct neap_kind *kind);
 /* By key; NULL: no kind that we know. */
@@ -161,14 +165,15 @@ void neap_registry_event_add(struct neap_registry *r, struct neap_resource *reso
                              uint64_t revision, struct neap_object *old, struct neap_object *new_);
 void neap_registry_trees_done(struct neap_registry *r);
 
-/* watch.c: moves r->events into the rings and collects who wakes. */
+/* ring.c: moves r->events into the rings and collects who wakes. */
 void neap_registry_ring_publish(struct neap_registry *r, uint64_t revision);
 void neap_registry_ring_expire(struct neap_registry *r);
 /* Drops the events at or below <revision> (after loading). */
 void neap_registry_ring_compact(struct neap_registry *r, uint64_t revision);
-/* Tells the loops. After the transactions have been completed. */
+/* wake.c: tells the loops. After the transactions have been completed. */
 void neap_registry_wake(struct neap_registry *r);
 void neap_registry_watch_done(struct neap_registry *r);
+void neap_registry_ring_done(struct neap_registry *r);
 
 /* expire.c */
 void neap_registry_expire_add(struct neap_registry *r, struct neap_resource *resource,

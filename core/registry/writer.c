@@ -18,6 +18,7 @@ struct neap_group {
     size_t change_count, change_cap;
     struct neap_map pending; /* key -> revision + 1 that the group gives it (1: deleted) */
     uint64_t revision;       /* the last one given */
+    size_t bytes;            /* of the drafts */
     size_t followed;
 };
 
@@ -70,6 +71,21 @@ void neap_txn_done(struct neap_txn *txn)
     txn->objects = NULL;
 }
 
+static void job_done(void *arg)
+{
+    struct neap_job *job = arg;
+    job->done(job->arg, job->code, job->code ? job->message : NULL);
+    free(job->path);
+    free(job);
+}
+
+static void job_post(struct neap_job *job, int code, const char *message)
+{
+    job->code = code;
+    snprintf(job->message, sizeof(job->message), "%s", message);
+    neap_loop_post(job->loop, job_done, job);
+}
+
 void neap_registry_backup(struct neap_registry *r, const char *path, struct neap_loop *loop,
                           void (*done)(void *arg, int code, const char *message), void *arg)
 {
@@ -79,10 +95,15 @@ void neap_registry_backup(struct neap_registry *r, const char *path, struct neap
     job->done = done;
     job->arg = arg;
     pthread_mutex_lock(&r->queue_lock);
-    *r->jobs_tail = job;
-    r->jobs_tail = &job->next;
-    pthread_cond_signal(&r->queue_wake);
+    bool refused = r->stopping;
+    if (!refused) {
+        *r->jobs_tail = job;
+        r->jobs_tail = &job->next;
+        pthread_cond_signal(&r->queue_wake);
+    }
     pthread_mutex_unlock(&r->queue_lock);
+    if (refused)
+        job_post(job, NEAP_EUNAVAILABLE, "the registry is closing");
 }
 
 /* ---- checking ---- */
@@ -156,6 +177,7 @@ static bool group_add(struct neap_registry *r, struct neap_group *g, struct neap
         if (op->draft) {
             c->value = neap_object_json(op->draft, &c->value_len); /* at revision 0: as stored */
             c->expires_wall_ns = neap_object_expires(op->draft);
+            g->bytes += c->value_len;
         }
         neap_map_set(&g->pending, op->key, (void *)(uintptr_t)(op->draft ? revision + 1 : 1));
     }
@@ -170,21 +192,30 @@ static bool group_add(struct neap_registry *r, struct neap_group *g, struct neap
     return true;
 }
 
-static void group_check(struct neap_registry *r, struct neap_group *g)
+static void check_one(struct neap_registry *r, struct neap_group *g, struct neap_txn *txn)
 {
-    for (struct neap_txn *txn = g->all; txn; txn = txn->next) {
-        txn->result = check_form(r, txn);
-        if (!txn->result)
-            txn->result = check_expected(r, g, txn);
-        if (txn->result)
-            continue;
-        txn->objects = neap_calloc(txn->op_count, sizeof(struct neap_object *));
-        group_add(r, g, txn);
-        txn->revision = g->revision;
-    }
+    txn->result = check_form(r, txn);
+    if (!txn->result)
+        txn->result = check_expected(r, g, txn);
+    if (txn->result)
+        return;
+    txn->objects = neap_calloc(txn->op_count, sizeof(struct neap_object *));
+    group_add(r, g, txn);
+    txn->revision = g->revision;
+}
+
+/* Fills the group until it is large enough; returns what is left for the next one. */
+static struct neap_txn *group_check(struct neap_registry *r, struct neap_group *g)
+{
+    struct neap_txn **end = &g->all;
+    for (; *end && g->bytes < NEAP_REGISTRY_GROUP_BYTES; end = &(*end)->next)
+        check_one(r, g, *end);
+    struct neap_txn *rest = *end;
+    *end = NULL;
     size_t at = 0;
     for (size_t i = 0; i < g->count; at += g->store[i++].change_count)
         g->store[i].changes = &g->changes[at];
+    return rest;
 }
 
 /* One durable transaction: its drafts become the published objects. */
@@ -246,6 +277,7 @@ static void group_write(struct neap_registry *r, struct neap_group *g)
 {
     int64_t start = neap_clock_mono(r->clock);
     r->group = g;
+    neap_registry_failure_clear();
     int rc = r->broken ? NEAP_EUNAVAILABLE : r->store->write(r->store_self, g->store, g->count);
     r->group = NULL;
     neap_registry_metrics_write(g->count, neap_clock_mono(r->clock) - start);
@@ -260,6 +292,7 @@ static void group_write(struct neap_registry *r, struct neap_group *g)
     }
     neap_registry_metrics_publish(r, g->revision);
     neap_registry_snapshot_publish(r, g->revision);
+    neap_registry_snapshot_expire(r);
     neap_registry_ring_publish(r, g->revision);
     r->revision = g->revision;
 }
@@ -273,31 +306,30 @@ static void group_complete(struct neap_group *g)
     }
 }
 
-static void group_run(struct neap_registry *r, struct neap_txn *all)
+/* Returns the transactions that are left for the next group. */
+static struct neap_txn *group_run(struct neap_registry *r, struct neap_txn *all)
 {
     struct neap_group g = {.all = all, .revision = r->revision};
-    group_check(r, &g);
-    bool published = g.count > 0;
-    if (published)
+    struct neap_txn *rest = group_check(r, &g);
+    if (g.count)
         group_write(r, &g);
     group_complete(&g);
-    if (published)
+    if (g.count)
         neap_registry_wake(r);
     neap_map_done(&g.pending, NULL);
     free(g.changes);
     free(g.store);
     free(g.written);
+    return rest;
+}
+
+static void run_all(struct neap_registry *r, struct neap_txn *txns)
+{
+    while (txns)
+        txns = group_run(r, txns);
 }
 
 /* ---- jobs ---- */
-
-static void job_done(void *arg)
-{
-    struct neap_job *job = arg;
-    job->done(job->arg, job->code, job->code ? job->message : NULL);
-    free(job->path);
-    free(job);
-}
 
 static void run_jobs(struct neap_registry *r, struct neap_job *job)
 {
@@ -307,49 +339,51 @@ static void run_jobs(struct neap_registry *r, struct neap_job *job)
         s->backup;
     for (struct neap_job *next; job; job = next) {
         next = job->next;
-        job->code = can ? s->backup(r->store_self, job->path) : NEAP_ENOTSUPPORTED;
-        snprintf(job->message, sizeof(job->message), "%s",
-                 can ? neap_registry_failure() : "this store makes no backups");
-        neap_loop_post(job->loop, job_done, job);
+        if (!can)
+            job_post(job, NEAP_ENOTSUPPORTED, "this store makes no backups");
+        else /* the failure's text counts only when there is one */
+            job_post(job, s->backup(r->store_self, job->path), neap_registry_failure());
     }
 }
 
 /* ---- housekeeping ---- */
 
-/* One slice; true: there is more to do. */
-static bool compact_slice(struct neap_registry *r)
+/* One slice. While writes wait it takes a fifth of the time at most. */
+static void compact_slice(struct neap_registry *r)
 {
     uint64_t to = r->compacted;
     bool done = false;
-    if (to <= r->compact_done || r->broken)
-        return false;
-    int rc = r->store->compact(r->store_self, to, &done);
-    if (rc == NEAP_EIO) {
+    int64_t start = neap_clock_mono(r->clock);
+    int rc = r->broken ? NEAP_EUNAVAILABLE : r->store->compact(r->store_self, to, &done);
+    int64_t now = neap_clock_mono(r->clock);
+    r->compact_next = now + 4 * (now - start);
+    r->compacting = !rc && !done;
+    if (!rc && done)
+        r->compact_done = to;
+    if (rc == NEAP_EIO)
         break_down(r, neap_registry_failure());
-    } else if (rc < 0) {
+    else if (rc && !r->broken) /* again at the next tick */
         NEAP_WARN("registry", "compaction failed", "revision=%llu err=%s", (unsigned long long)to,
                   neap_log_quote(neap_registry_failure()));
-        return false; /* again at the next tick */
-    }
-    if (done)
-        r->compact_done = to;
-    return !done && !rc;
 }
 
+/* After each group, and when there is nothing to write; true: there is more to do. */
 static bool tick(struct neap_registry *r, bool idle)
 {
     int64_t now = neap_clock_mono(r->clock);
-    bool due = now - r->ticked >= (int64_t)NEAP_REGISTRY_TICK_MS * 1000000;
-    if (!due && !idle)
-        return false;
-    r->ticked = now;
-    neap_registry_snapshot_expire(r);
-    neap_registry_ring_expire(r);
-    struct neap_txn *head = NULL, **tail = &head;
-    size_t expired = neap_registry_expire_due(r, &tail);
-    if (head)
-        group_run(r, head);
-    return compact_slice(r) || expired == NEAP_REGISTRY_EXPIRE_MAX;
+    size_t expired = 0;
+    if (idle || now - r->ticked >= (int64_t)NEAP_REGISTRY_TICK_MS * 1000000) {
+        struct neap_txn *head = NULL, **tail = &head;
+        r->ticked = now;
+        neap_registry_snapshot_expire(r);
+        neap_registry_ring_expire(r);
+        expired = neap_registry_expire_due(r, &tail);
+        run_all(r, head);
+        r->compacting = r->compacted > r->compact_done;
+    }
+    if (r->compacting && (idle || now >= r->compact_next))
+        compact_slice(r);
+    return r->compacting || expired == NEAP_REGISTRY_EXPIRE_MAX;
 }
 
 /* ---- thread ---- */
@@ -396,8 +430,7 @@ static void *writer_main(void *arg)
         r->jobs_tail = &r->jobs;
         stop = r->stopping && !txns && !jobs;
         pthread_mutex_unlock(&r->queue_lock);
-        if (txns)
-            group_run(r, txns);
+        run_all(r, txns);
         run_jobs(r, jobs);
         more = tick(r, !txns) && !stop;
     }

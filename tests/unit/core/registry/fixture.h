@@ -81,7 +81,7 @@ static inline void fixture_open(struct fixture *f)
 static inline struct fixture *fixture_new(const char *store)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "/tmp/neap-test-XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "/tmp/neap-registry-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     f->store = load_store(store);
     f->loop = neap_loop_new("test", NULL);

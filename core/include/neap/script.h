@@ -1,0 +1,46 @@
+/* Lua: sandboxed states, objects as frozen views, API calls that yield. design.md section 9.
+ * thread: a state belongs to one loop. */
+#ifndef NEAP_SCRIPT_H
+#define NEAP_SCRIPT_H
+
+#include <neap/client.h>
+
+struct lua_State;
+struct neap_script;
+
+struct neap_script_options {
+    struct neap_loop *loop;
+    struct neap_client *client; /* in process: has snapshot() */
+    const struct neap_clock *clock;
+    const struct neap_rand *rand;
+    size_t memory_max;   /* bytes a state may hold; 0: 64 MiB */
+    uint64_t budget_ms;  /* time one turn of a coroutine may take; 0: 200 */
+    const char *ca_pem;  /* neap.ca; NULL: none */
+    const char *lib_dir; /* where require() finds modules by plain name; NULL: none */
+};
+
+/* A state with its sandbox: no io, os, debug, package; text chunks only. errors: NEAP_ENOSPACE. */
+struct neap_script *neap_script_new(const struct neap_script_options *o);
+struct neap_script *neap_script_free(struct neap_script *s); /* no item may be running */
+struct lua_State *neap_script_lua(struct neap_script *s);
+/* Compiles and runs a file; its one result stays on the stack of neap_script_lua(). errors: NEAP_ECONFIG
+ * with "FILE:LINE: text". */
+int neap_script_load(struct neap_script *s, const char *path, struct neap_err *err);
+
+/* A work item: a coroutine with one snapshot. The function and <nargs> arguments are on top of the state's
+ * stack and are taken. <done> comes on the loop, or before this returns when nothing yielded;
+ * on success the results are on <co>'s stack until it returns. */
+struct neap_item;
+typedef void (*neap_item_done)(void *arg, struct lua_State *co, int results,
+                               const struct neap_err *err);
+struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_done done,
+                                    void *arg);
+/* Pushes a frozen view of an object that lives as long as the running item. For use between the push of a
+ * function and neap_script_start(): the view belongs to that item. */
+void neap_script_push_object(struct neap_script *s, struct neap_object *o);
+/* Appends a Lua value as JSON. False with a message: a function, a cycle, a key that is no string. */
+bool neap_script_to_json(struct lua_State *l, int index, struct neap_buf *out, const char **why);
+/* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */
+const struct neap_kind *neap_script_kind(const char *text);
+
+#endif

@@ -1,0 +1,584 @@
+/* The table `neap`: reading the snapshot, writing through the API (which yields), small helpers. */
+#include "script_internal.h"
+
+/* ---- items ---- */
+
+struct neap_item *script_item_new(struct neap_script *s)
+{
+    struct neap_item *i = neap_calloc(1, sizeof(*i));
+    i->script = s;
+    i->co = lua_newthread(s->l);
+    i->ref = luaL_ref(s->l, LUA_REGISTRYINDEX);
+    i->snapshot = s->options.client ? s->options.client->snapshot(s->options.client) : NULL;
+    return i;
+}
+
+static void item_end(struct neap_item *i, int results, const struct neap_err *err)
+{
+    struct neap_script *s = i->script;
+    i->done(i->arg, i->co, results, err);
+    script_roots_end(i);
+    neap_snapshot_unpin(i->snapshot);
+#if LUA_VERSION_RELEASE_NUM >= 50406
+    lua_closethread(i->co, s->l);
+#else
+    lua_resetthread(i->co);
+#endif
+    luaL_unref(s->l, LUA_REGISTRYINDEX, i->ref);
+    free(i);
+}
+
+void script_item_resume(struct neap_item *i, int nargs)
+{
+    struct neap_script *s = i->script;
+    struct neap_item *before = s->current;
+    int results = 0;
+    s->current = i;
+    i->waiting = false;
+    script_watchdog_start(s, i->co);
+    int rc = lua_resume(i->co, s->l, nargs, &results);
+    script_watchdog_stop(s);
+    lua_sethook(i->co, NULL, 0, 0);
+    s->current = before;
+    if (rc == LUA_YIELD)
+        return;
+    if (rc == LUA_OK) {
+        item_end(i, results, NULL);
+        return;
+    }
+    struct neap_err err = NEAP_ERR_INIT;
+    luaL_traceback(s->l, i->co, lua_tostring(i->co, -1), 0);
+    neap_err_set(&err, s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL, "%s", lua_tostring(s->l, -1));
+    lua_pop(s->l, 1);
+    item_end(i, 0, &err);
+    neap_err_done(&err);
+}
+
+struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_done done, void *arg)
+{
+    struct neap_item *i = s->current ? s->current : script_item_new(s);
+    s->current = NULL;
+    i->done = done;
+    i->arg = arg;
+    lua_xmove(s->l, i->co, nargs + 1);
+    script_item_resume(i, nargs);
+    return i;
+}
+
+/* ---- kinds ---- */
+
+const struct neap_kind *neap_script_kind(const char *text)
+{
+    char group[128] = "", version[64];
+    const char *a = strchr(text, '/'), *b = a ? strchr(a + 1, '/') : NULL;
+    if (!a)
+        return NULL;
+    if (b)
+        snprintf(group, sizeof(group), "%.*s", (int)(a - text), text);
+    snprintf(version, sizeof(version), "%.*s", b ? (int)(b - a - 1) : (int)(a - text), b ? a + 1 : text);
+    return neap_kind_by_resource(group, version, b ? b + 1 : a + 1);
+}
+
+static const struct neap_kind *check_kind(lua_State *l, int index)
+{
+    const char *text = luaL_checkstring(l, index);
+    const struct neap_kind *k = neap_script_kind(text);
+    if (!k)
+        luaL_error(l, "no kind '%s': write it as \"v1/pods\" or \"apps/v1/deployments\"", text);
+    return k;
+}
+
+static struct neap_item *current(lua_State *l)
+{
+    struct neap_item *i = script_of(l)->current;
+    if (!i)
+        luaL_error(l, "objects can be read within a sync only");
+    return i;
+}
+
+/* ---- reading ---- */
+
+/* neap.get(kind, namespace, name) -> view or nil */
+static int api_get(lua_State *l)
+{
+    const struct neap_kind *k = check_kind(l, 1);
+    const char *ns = luaL_optstring(l, 2, NULL), *name = luaL_checkstring(l, 3);
+    struct neap_item *i = current(l);
+    struct neap_object *o = neap_snapshot_get(i->snapshot, k, k->namespaced ? ns : NULL, name);
+    if (o)
+        script_view_push(script_of(l), l, o);
+    else
+        lua_pushnil(l);
+    return 1;
+}
+
+static struct neap_selector *selector_at(lua_State *l, int index, const char *field)
+{
+    struct neap_selector *sel = NULL;
+    struct neap_err err = NEAP_ERR_INIT;
+    if (lua_getfield(l, index, field) == LUA_TNIL) {
+        lua_pop(l, 1);
+        return NULL;
+    }
+    struct neap_buf json = NEAP_BUF_INIT;
+    const char *why = NULL;
+    int rc = NEAP_EBADREQUEST;
+    if (neap_script_to_json(l, -1, &json, &why)) {
+        yyjson_doc *doc = yyjson_read(json.data, json.len, 0);
+        rc = neap_selector_from_label_selector(yyjson_doc_get_root(doc), &sel, &err);
+        yyjson_doc_free(doc);
+    }
+    neap_buf_done(&json);
+    lua_pop(l, 1);
+    if (rc) {
+        lua_pushfstring(l, "selector: %s", err.message ? err.message : why ? why : "?");
+        neap_err_done(&err);
+        lua_error(l);
+    }
+    return sel;
+}
+
+struct listing {
+    lua_State *l;
+    struct neap_script *script;
+    const struct neap_kind *kind;
+    const char *ns;
+    struct neap_selector *selector;
+    lua_Integer count;
+};
+
+static void take(struct listing *g, struct neap_object *o)
+{
+    if (neap_object_kind(o)->storage != g->kind->storage ||
+        (g->ns && strcmp(neap_object_namespace(o), g->ns) != 0) ||
+        (g->selector && !neap_selector_match(g->selector, o)))
+        return;
+    script_view_push(g->script, g->l, o);
+    lua_rawseti(g->l, -2, ++g->count);
+}
+
+static const char *string_field(lua_State *l, int index, const char *name)
+{
+    const char *s = lua_getfield(l, index, name) == LUA_TSTRING ? lua_tostring(l, -1) : NULL;
+    lua_pop(l, 1); /* still held by the table */
+    return s;
+}
+
+/* neap.list(kind, {namespace=, selector=, owner=uid, field=, value=}) -> views in key order */
+static int api_list(lua_State *l)
+{
+    struct listing g = {.l = l, .script = script_of(l), .kind = check_kind(l, 1)};
+    struct neap_item *i = current(l);
+    const char *owner = NULL, *field = NULL, *value = NULL;
+    struct neap_arena *arena = neap_arena_new(0);
+    size_t n = 0;
+    struct neap_object **some = NULL;
+    if (lua_istable(l, 2)) {
+        g.ns = string_field(l, 2, "namespace");
+        owner = string_field(l, 2, "owner");
+        field = string_field(l, 2, "field");
+        value = string_field(l, 2, "value");
+        g.selector = selector_at(l, 2, "selector");
+    }
+    lua_newtable(l);
+    const struct neap_kind *k = g.kind->storage;
+    if (owner) {
+        some = neap_snapshot_by_owner(i->snapshot, owner, arena, &n);
+    } else if (field && value) {
+        for (unsigned f = 0; f < k->selectable_count; f++)
+            if (strcmp(k->selectable[f].path, field) == 0)
+                some = neap_snapshot_by_field(i->snapshot, k, f, value, arena, &n);
+    } else {
+        struct neap_iter it;
+        neap_iter_init(&it, i->snapshot, k, k->namespaced ? g.ns : NULL, NULL);
+        for (struct neap_object *o; (o = neap_iter_next(&it));)
+            take(&g, o);
+    }
+    for (size_t j = 0; j < n; j++)
+        take(&g, some[j]);
+    neap_selector_free(g.selector);
+    neap_arena_free(arena);
+    return 1;
+}
+
+/* neap.owned(uid) -> views of all objects, of any kind, that name this owner */
+static int api_owned(lua_State *l)
+{
+    const char *uid = luaL_checkstring(l, 1);
+    struct neap_item *i = current(l);
+    struct neap_arena *arena = neap_arena_new(0);
+    size_t n = 0;
+    struct neap_object **some = neap_snapshot_by_owner(i->snapshot, uid, arena, &n);
+    lua_newtable(l);
+    for (size_t j = 0; j < n; j++) {
+        script_view_push(script_of(l), l, some[j]);
+        lua_rawseti(l, -2, (lua_Integer)j + 1);
+    }
+    neap_arena_free(arena);
+    return 1;
+}
+
+/* neap.matches(labelSelector, labels) -> boolean */
+static int api_matches(lua_State *l)
+{
+    struct neap_selector *sel;
+    lua_newtable(l);
+    lua_pushvalue(l, 1);
+    lua_setfield(l, -2, "s");
+    sel = lua_isnoneornil(l, 1) ? NULL : selector_at(l, lua_gettop(l), "s");
+    struct neap_buf json = NEAP_BUF_INIT;
+    const char *why;
+    bool ok = sel && !lua_isnoneornil(l, 2) && neap_script_to_json(l, 2, &json, &why);
+    yyjson_doc *doc = ok ? yyjson_read(json.data, json.len, 0) : NULL;
+    ok = sel && neap_selector_match_labels(sel, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    neap_buf_done(&json);
+    neap_selector_free(sel);
+    lua_pushboolean(l, ok);
+    return 1;
+}
+
+/* ---- writing: yields until the answer is there ---- */
+
+struct write_request {
+    struct neap_request request;
+    struct neap_item *item;
+    char *body, *ns, *name;
+};
+
+static void push_error(lua_State *co, const struct neap_reply *reply)
+{
+    const struct neap_err *e = reply->err;
+    lua_newtable(co);
+    lua_pushinteger(co, reply->status);
+    lua_setfield(co, -2, "code");
+    lua_pushstring(co, neap_err_reason(reply->code));
+    lua_setfield(co, -2, "reason");
+    lua_pushstring(co, e && e->message ? e->message : "");
+    lua_setfield(co, -2, "message");
+}
+
+static void answered(struct neap_request *r, const struct neap_reply *reply)
+{
+    struct write_request *w = r->data;
+    struct neap_item *i = w->item;
+    struct neap_script *s = i->script;
+    struct neap_item *before = s->current;
+    int n = 1;
+    s->current = i;
+    if (reply->code) {
+        lua_pushnil(i->co);
+        push_error(i->co, reply);
+        n = 2;
+    } else if (reply->object) {
+        script_view_push(s, i->co, reply->object);
+    } else if (reply->body && reply->body_len) {
+        yyjson_doc *doc = yyjson_read(reply->body, reply->body_len, 0);
+        script_push_copy(i->co, yyjson_doc_get_root(doc));
+        yyjson_doc_free(doc);
+    } else {
+        lua_pushboolean(i->co, true);
+    }
+    s->current = before;
+    free(w->body);
+    free(w->ns);
+    free(w->name);
+    free(w);
+    script_item_resume(i, n);
+}
+
+static struct write_request *request_new(lua_State *l, enum neap_verb verb,
+                                         const struct neap_kind *kind, const char *ns,
+                                         const char *name)
+{
+    struct neap_item *i = current(l);
+    struct write_request *w = neap_calloc(1, sizeof(*w));
+    w->item = i;
+    w->ns = ns && kind->namespaced ? neap_strdup(ns) : NULL;
+    w->name = name ? neap_strdup(name) : NULL;
+    neap_request_init(&w->request);
+    w->request.verb = verb;
+    w->request.kind = kind;
+    w->request.namespace_ = w->ns;
+    w->request.name = w->name;
+    w->request.loop = script_of(l)->options.loop;
+    w->request.done = answered;
+    w->request.data = w;
+    return w;
+}
+
+static void set_body(lua_State *l, struct write_request *w, int index)
+{
+    struct neap_buf json = NEAP_BUF_INIT;
+    const char *why = NULL;
+    if (!neap_script_to_json(l, index, &json, &why)) {
+        neap_buf_done(&json);
+        free(w->ns);
+        free(w->name);
+        free(w);
+        luaL_error(l, "the object cannot be sent: %s", why ? why : "?");
+    }
+    w->request.body_len = json.len;
+    w->body = neap_buf_take(&json);
+    w->request.body = w->body;
+}
+
+static int send(lua_State *l, struct write_request *w)
+{
+    struct neap_client *c = script_of(l)->options.client;
+    w->item->waiting = true;
+    c->request(c, &w->request);
+    return lua_yield(l, 0);
+}
+
+/* neap.create(kind, namespace, object) -> view, or nil and {code, reason, message} */
+static int api_create(lua_State *l)
+{
+    struct write_request *w =
+        request_new(l, NEAP_CREATE, check_kind(l, 1), luaL_optstring(l, 2, NULL), NULL);
+    set_body(l, w, 3);
+    return send(l, w);
+}
+
+/* neap.update(kind, namespace, name, object [, subresource]) */
+static int api_update(lua_State *l)
+{
+    static const char *const subs[] = {"status", "finalize", "scale", NULL};
+    const struct neap_kind *k = check_kind(l, 1);
+    int sub = lua_isnoneornil(l, 5) ? -1 : luaL_checkoption(l, 5, NULL, subs);
+    struct write_request *w =
+        request_new(l, NEAP_UPDATE, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
+    w->request.subresource = sub < 0 ? NULL : subs[sub];
+    set_body(l, w, 4);
+    return send(l, w);
+}
+
+/* neap.patch(kind, namespace, name, patch [, subresource [, "merge"|"strategic"|"json"]]) */
+static int api_patch(lua_State *l)
+{
+    static const char *const subs[] = {"status", "scale", NULL};
+    static const char *const types[] = {"merge", "strategic", "json", NULL};
+    static const enum neap_patch_type values[] = {NEAP_PATCH_T_MERGE, NEAP_PATCH_T_STRATEGIC,
+                                                  NEAP_PATCH_T_JSON};
+    const struct neap_kind *k = check_kind(l, 1);
+    int sub = lua_isnoneornil(l, 5) ? -1 : luaL_checkoption(l, 5, NULL, subs);
+    int type = luaL_checkoption(l, 6, "merge", types);
+    struct write_request *w =
+        request_new(l, NEAP_PATCH, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
+    w->request.subresource = sub < 0 ? NULL : subs[sub];
+    w->request.patch_type = values[type];
+    set_body(l, w, 4);
+    return send(l, w);
+}
+
+/* neap.delete(kind, namespace, name [, {uid=, grace=, propagation=}]) */
+static int api_delete(lua_State *l)
+{
+    static const char *const policies[] = {"Background", "Foreground", "Orphan"};
+    const struct neap_kind *k = check_kind(l, 1);
+    struct write_request *w =
+        request_new(l, NEAP_DELETE, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
+    if (lua_istable(l, 4)) {
+        const char *policy = string_field(l, 4, "propagation");
+        /* the table lives until the answer is there: it is on this coroutine's stack */
+        w->request.options.precondition_uid = string_field(l, 4, "uid");
+        if (lua_getfield(l, 4, "grace") == LUA_TNUMBER)
+            w->request.options.grace_period_s = lua_tointeger(l, -1);
+        lua_pop(l, 1);
+        for (size_t i = 0; policy && i < NEAP_ARRAY_LEN(policies); i++)
+            if (strcmp(policy, policies[i]) == 0)
+                w->request.options.propagation_policy = policies[i];
+    }
+    return send(l, w);
+}
+
+/* ---- helpers ---- */
+
+static int api_edit(lua_State *l)
+{
+    yyjson_val *v = script_view_value(l, 1);
+    if (v)
+        script_push_copy(l, v);
+    else
+        lua_pushvalue(l, 1);
+    return 1;
+}
+
+static int api_array(lua_State *l)
+{
+    if (lua_isnoneornil(l, 1)) {
+        lua_settop(l, 0);
+        lua_newtable(l);
+    }
+    luaL_checktype(l, 1, LUA_TTABLE);
+    luaL_setmetatable(l, "neap.list");
+    lua_settop(l, 1);
+    return 1;
+}
+
+static yyjson_mut_doc *doc_of(lua_State *l, int index, struct neap_arena *arena)
+{
+    struct neap_buf json = NEAP_BUF_INIT;
+    const char *why;
+    yyjson_mut_doc *doc = NULL;
+    if (neap_script_to_json(l, index, &json, &why))
+        neap_json_parse(arena, json.data, json.len, NULL, &doc, NULL);
+    neap_buf_done(&json);
+    return doc;
+}
+
+static int api_equal(lua_State *l)
+{
+    struct neap_arena *arena = neap_arena_new(0);
+    yyjson_mut_doc *a = doc_of(l, 1, arena), *b = doc_of(l, 2, arena);
+    lua_pushboolean(l, a && b && neap_json_equal(yyjson_mut_doc_get_root(a), yyjson_mut_doc_get_root(b)));
+    neap_arena_free(arena);
+    return 1;
+}
+
+/* neap.hash(value) -> ten characters of Kubernetes' safe alphabet, the same for equal values */
+static int api_hash(lua_State *l)
+{
+    static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_buf sorted = NEAP_BUF_INIT;
+    yyjson_mut_doc *doc = doc_of(l, 1, arena);
+    char out[11];
+    if (doc)
+        neap_json_write_sorted(&sorted, yyjson_mut_doc_get_root(doc));
+    uint64_t h = neap_hash(sorted.data ? sorted.data : "", sorted.len);
+    for (int i = 0; i < 10; i++, h /= 27)
+        out[i] = alphabet[h % 27];
+    neap_buf_done(&sorted);
+    neap_arena_free(arena);
+    lua_pushlstring(l, out, 10);
+    return 1;
+}
+
+static int api_now(lua_State *l)
+{
+    lua_pushinteger(l, neap_clock_wall(script_of(l)->options.clock) / 1000000000);
+    return 1;
+}
+
+/* neap.time([seconds]) -> RFC 3339 text, of now without an argument */
+static int api_time(lua_State *l)
+{
+    char text[32];
+    int64_t ns = lua_isnoneornil(l, 1) ? neap_clock_wall(script_of(l)->options.clock)
+                                       : luaL_checkinteger(l, 1) * 1000000000;
+    neap_time_format(ns, text);
+    lua_pushstring(l, text);
+    return 1;
+}
+
+static int api_microtime(lua_State *l)
+{
+    char text[32];
+    neap_time_format_micro(neap_clock_wall(script_of(l)->options.clock), text);
+    lua_pushstring(l, text);
+    return 1;
+}
+
+/* neap.seconds(text) -> seconds since 1970, or nil */
+static int api_seconds(lua_State *l)
+{
+    size_t n;
+    const char *s = luaL_optlstring(l, 1, "", &n);
+    int64_t ns;
+    if (neap_time_parse(s, n, &ns))
+        lua_pushinteger(l, ns / 1000000000);
+    else
+        lua_pushnil(l);
+    return 1;
+}
+
+static int api_quantity(lua_State *l)
+{
+    size_t n;
+    const char *s = luaL_checklstring(l, 1, &n);
+    int64_t v;
+    if (neap_quantity_milli(s, n, &v))
+        lua_pushinteger(l, v);
+    else
+        lua_pushnil(l);
+    return 1;
+}
+
+static int api_suffix(lua_State *l)
+{
+    char text[16];
+    lua_Integer n = luaL_optinteger(l, 1, 5);
+    luaL_argcheck(l, n > 0 && n < 16, 1, "1 to 15");
+    neap_rand_suffix(script_of(l)->options.rand, text, (size_t)n);
+    lua_pushstring(l, text);
+    return 1;
+}
+
+static int api_log(lua_State *l)
+{
+    NEAP_INFO("script", luaL_checkstring(l, 1), "%s", luaL_optstring(l, 2, ""));
+    return 0;
+}
+
+/* neap.kinds() -> list of {kind="apps/v1/deployments", namespaced=, verbs...}: what can be listed */
+static int api_kinds(lua_State *l)
+{
+    lua_Integer n = 0;
+    lua_newtable(l);
+    for (unsigned i = 0; i < neap_kind_count; i++) {
+        const struct neap_kind *k = neap_kinds[i];
+        if (k->storage != k || !(k->verbs & NEAP_VERB_DELETE))
+            continue;
+        lua_newtable(l);
+        lua_pushfstring(l, "%s%s%s/%s", k->group, *k->group ? "/" : "", k->version, k->resource);
+        lua_setfield(l, -2, "kind");
+        lua_pushboolean(l, k->namespaced);
+        lua_setfield(l, -2, "namespaced");
+        lua_rawseti(l, -2, ++n);
+    }
+    return 1;
+}
+
+/* neap.resource(apiVersion, kind) -> "apps/v1/deployments" or nil */
+static int api_resource(lua_State *l)
+{
+    const char *version = luaL_optstring(l, 1, ""), *kind = luaL_optstring(l, 2, "");
+    const char *slash = strchr(version, '/');
+    char group[128];
+    snprintf(group, sizeof(group), "%.*s", slash ? (int)(slash - version) : 0, version);
+    const struct neap_kind *k = neap_kind_by_gvk(group, slash ? slash + 1 : version, kind);
+    if (k)
+        lua_pushfstring(l, "%s/%s", version, k->resource);
+    else
+        lua_pushnil(l);
+    return 1;
+}
+
+/* A controller and an admission rule are tables: the engine checks what is in them. */
+static int api_declare(lua_State *l)
+{
+    luaL_checktype(l, 1, LUA_TTABLE);
+    lua_settop(l, 1);
+    return 1;
+}
+
+void script_api_open(struct neap_script *s)
+{
+    static const luaL_Reg functions[] = {
+        {"get", api_get},           {"list", api_list},         {"owned", api_owned},       {"matches", api_matches},
+        {"create", api_create},     {"update", api_update},     {"patch", api_patch},
+        {"delete", api_delete},     {"edit", api_edit},         {"array", api_array},
+        {"equal", api_equal},       {"hash", api_hash},         {"now", api_now},
+        {"time", api_time},         {"microtime", api_microtime}, {"seconds", api_seconds},
+        {"quantity", api_quantity}, {"suffix", api_suffix},     {"log", api_log},
+        {"kinds", api_kinds},       {"resource", api_resource}, {"controller", api_declare},
+        {"admission", api_declare}, {NULL, NULL}};
+    lua_State *l = s->l;
+    luaL_newlib(l, functions);
+    lua_pushlightuserdata(l, NULL);
+    lua_setfield(l, -2, "null");
+    lua_pushstring(l, s->options.ca_pem ? s->options.ca_pem : "");
+    lua_setfield(l, -2, "ca");
+    lua_setglobal(l, "neap");
+}

@@ -1,0 +1,64 @@
+/* Shared inside core/script. */
+#ifndef NEAP_CORE_SCRIPT_INTERNAL_H
+#define NEAP_CORE_SCRIPT_INTERNAL_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <neap/log.h>
+#include <neap/script.h>
+#include <time.h>
+
+/* An object that views look into: parsed when first needed, dead when its item ends. */
+struct script_root {
+    unsigned refs; /* views and the item */
+    struct neap_object *object;
+    yyjson_doc *doc;
+    bool dead;
+    struct script_root *next; /* of the item */
+};
+
+struct neap_item {
+    struct neap_script *script;
+    lua_State *co;
+    int ref; /* keeps the coroutine */
+    struct neap_snapshot *snapshot;
+    struct script_root *roots;
+    neap_item_done done;
+    void *arg;
+    bool waiting; /* for an answer of the API */
+};
+
+struct neap_script {
+    struct neap_script_options options;
+    lua_State *l;
+    size_t memory;
+    struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
+    timer_t watchdog;
+    bool armed;
+    volatile bool overran;
+};
+
+struct neap_script *script_of(lua_State *l);
+
+/* ---- sandbox.c ---- */
+void script_sandbox_open(struct neap_script *s);
+void script_watchdog_start(struct neap_script *s, lua_State *running);
+void script_watchdog_stop(struct neap_script *s);
+
+/* ---- view.c ---- */
+void script_views_open(lua_State *l);
+void script_view_push(struct neap_script *s, lua_State *l, struct neap_object *o);
+void script_roots_end(struct neap_item *i);
+/* Pushes a plain table (deep copy); lists carry the mark of lists. */
+void script_push_copy(lua_State *l, yyjson_val *v);
+/* The value behind a view; NULL: no view. Raises when it outlived its item. */
+yyjson_val *script_view_value(lua_State *l, int index);
+struct neap_object *script_view_object(lua_State *l, int index);
+
+/* ---- api.c ---- */
+void script_api_open(struct neap_script *s);
+struct neap_item *script_item_new(struct neap_script *s);
+void script_item_resume(struct neap_item *i, int nargs);
+
+#endif
