@@ -310,6 +310,11 @@ static int work_start(struct job *j)
     }
     if (!r)
         r = fail(j, v->device, veth_index(v->node, v->device, &index));
+    unsigned lo = 0;
+    if (!r) /* a namespace that was made for the node has it down; services need it */
+        r = fail(j, "lo", veth_index(v->node, "lo", &lo));
+    if (!r)
+        r = fail(j, "lo", veth_up(v->node, lo));
     if (!r)
         r = fail(j, "the node's pod-side address",
                  veth_add_address(v->node, index, pool_address(&v->pool, 1), 32));

@@ -21,6 +21,7 @@ struct fake_host {
     const struct fake_option *options; /* name NULL ends */
     char failure[1024];
     bool verbose;
+    unsigned warnings; /* logged with level 2 or 3 */
 };
 struct neap_host_timer {
     struct neap_timer *t;
@@ -40,6 +41,8 @@ struct fake_child {
 static inline void fake_log(void *ctx, int level, const char *msg, const char *pairs)
 {
     struct fake_host *h = ctx;
+    if (level >= 2)
+        h->warnings++;
     if (h->verbose)
         fprintf(stderr, "[%d] %s %s\n", level, msg, pairs);
 }

@@ -1,5 +1,6 @@
 /* Images of every form in; whiteouts, names, removal; and archives that want out of their folder. */
 #include "oci_test.h"
+#include <sys/prctl.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -17,7 +18,7 @@ static int import(struct driver *d, const char *file, const char *name, char mes
     return r;
 }
 
-static char *script_path(void)
+static char *script_path(const char *name)
 {
     /* .../build/obj-x/tests/unit/... : the source tree is beside build */
     char exe[PATH_MAX] = "", *path = NULL;
@@ -26,7 +27,7 @@ static char *script_path(void)
     char *at = strstr(exe, "/build/obj-");
     assert_non_null(at);
     *at = 0;
-    assert_true(asprintf(&path, "%s/tests/unit/plugins/runtime/oci/make_images.py", exe) > 0);
+    assert_true(asprintf(&path, "%s/tests/unit/plugins/runtime/oci/%s", exe, name) > 0);
     return path;
 }
 
@@ -35,7 +36,7 @@ static int image_setup(void **state)
     int r = group_setup(state);
     snprintf(fixtures, sizeof fixtures, "%s/fixtures", data_dir);
     mkdir(fixtures, 0755);
-    char *script = script_path();
+    char *script = script_path("make_images.py");
     const char *argv[] = {"/usr/bin/python3", script, fixtures, NULL};
     run_argv(argv);
     free(script);
@@ -168,12 +169,60 @@ static void test_used(void **state)
     driver_close(&d);
 }
 
+static int pull(struct driver *d, unsigned port, const char *image, const char *auth)
+{
+    struct fake_op o;
+    char name[128];
+    snprintf(name, sizeof name, "127.0.0.1:%u/%s", port, image);
+    d->p->image_pull(d->self, name, auth, fake_op_init(&o));
+    return fake_op_wait(&d->h, &o);
+}
+
+static void test_pull(void **state)
+{
+    struct driver d;
+    const struct neap_runtime_image *i;
+    char layout[160], text[16] = "", name[64];
+    int out[2];
+    driver_open(&d);
+    snprintf(layout, sizeof layout, "%s/layout", fixtures);
+    char *script = script_path("registry.py");
+    assert_int_equal(pipe(out), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed assertion leaves no server */
+        dup2(out[1], 1);
+        execl("/usr/bin/python3", "python3", script, layout, (char *)NULL);
+        _exit(127);
+    }
+    free(script);
+    close(out[1]);
+    assert_true(read(out[0], text, sizeof text - 1) > 1);
+    unsigned port = (unsigned)atoi(text), images = count_entries("index");
+    assert_int_equal(pull(&d, port, "team/two:1", "u:wrong"), NEAP_EINTERNAL);
+    assert_int_equal(pull(&d, port, "team/two:1", NULL), NEAP_EINTERNAL);
+    assert_int_equal(pull(&d, port, "team/two:none", "u:p"), NEAP_ENOTFOUND);
+    assert_int_equal(pull(&d, port, "team/two:lies", "sesame"), NEAP_EINVALID);
+    assert_int_equal(count_entries("index"), images);
+    assert_int_equal(pull(&d, port, "team/two:1", "u:p"), 0);
+    snprintf(name, sizeof name, "127.0.0.1:%u/team/two:1", port);
+    assert_int_equal(d.p->image_status(d.self, name, &i), 0);
+    check_layers(&d, name);
+    assert_non_null(strstr(i->digests[0], "/team/two@sha256:"));
+    assert_op(&d.h, d.p->image_remove(d.self, name, op));
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+    close(out[0]);
+    driver_close(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_used),
+        cmocka_unit_test(test_pull),
     };
     if (needs_root())
         return 0;
