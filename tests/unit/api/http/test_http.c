@@ -582,6 +582,21 @@ static void test_drain(void **state)
     stop(f);
 }
 
+/* A watch would hold the server up: it ends in order. */
+static void test_drain_watch(void **state)
+{
+    struct fixture *f = start(NULL, NULL);
+    struct result r = {.x.streaming = true};
+    (void)state;
+    begin(f, &r, "GET", "/api/v1/pods?watch=1", NULL, 0);
+    run_until(f, f->parked && r.status);
+    neap_http_server_drain(f->http, WAIT_MS * 2, on_drained, f);
+    run_until(f, r.done && f->drained);
+    assert_int_equal(r.code, 0);
+    assert_int_equal(f->body_closed, 1);
+    stop(f);
+}
+
 static void test_curl(void **state)
 {
     static const char *const versions[] = {"--http2", "--http1.1"};
@@ -985,6 +1000,7 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_late_finish),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_watch),
         cmocka_unit_test(test_curl),
         cmocka_unit_test(test_slow_body),
         cmocka_unit_test(test_connections),
