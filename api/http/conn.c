@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+enum { IDLE_BUFFER_MS = 1000 };
+
 static struct http_conn *conn_of(struct http_io *io)
 {
     return neap_container_of(io, struct http_conn, io);
@@ -104,6 +106,8 @@ void http_conn_tick(struct http_conn *c, int64_t now)
         http_io_close(io, "idle");
     else if (!c->protocol->tick(c, now))
         http_io_close(io, "the request took too long");
+    else if (!http_io_waiting(io) && late(now, io->active_ms, IDLE_BUFFER_MS))
+        neap_buf_done(&io->out); /* an idle connection keeps little */
 }
 
 void http_conn_drain(struct http_conn *c)

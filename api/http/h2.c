@@ -265,6 +265,12 @@ static void drain(struct http_conn *c)
 {
     struct h2 *h = h2_of(c);
     h->goaway = true;
+    neap_list_foreach(&c->requests, e)
+    {
+        struct http_request *r = neap_list_entry(e, struct http_request, link);
+        if (r->finished && r->call->stream_body)
+            r->woken(r); /* watches end */
+    }
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
                           nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR,
                           NULL, 0);

@@ -256,6 +256,11 @@ static int read_stream(struct http_request *r, struct neap_buf *out, size_t want
 {
     struct neap_body *b = r->call->stream_body;
     int rc;
+    if (r->conn && r->conn->server->draining && r->call->verb == NEAP_WATCH) {
+        r->ended =
+            true; /* it would last longer than the drain; its client begins another elsewhere */
+        return -1;
+    }
     do {
         r->reading = true;
         r->rewake = false;

@@ -204,9 +204,10 @@ static int parse_query(struct neap_call *c, bool *watch, struct neap_err *err)
 /* ---- path ---- */
 
 /* Splits by '/', decodes each segment once. Segments that are "." or "..", or that hold a slash or NUL once
- * decoded, are refused: they would reach other keys (CVE-2022-3162). */
+ * decoded, are refused: they would reach other keys (CVE-2022-3162). What lies behind a subresource is
+ * the backend's and may hold encoded slashes: <ret_slash_at> is the first segment that does. */
 static int split_path(struct neap_call *c, char **segments, unsigned *ret_count,
-                      const char **ret_rest_raw, struct neap_err *err)
+                      unsigned *ret_slash_at, const char **ret_rest_raw, struct neap_err *err)
 {
     unsigned n = 0;
     const char *p = c->path;
@@ -220,8 +221,10 @@ static int split_path(struct neap_call *c, char **segments, unsigned *ret_count,
             return neap_err_set(err, NEAP_EBADREQUEST, "the path has too many segments");
         ret_rest_raw[n] = p;
         char *s = decode(c->arena, p, (size_t)(end - p), false);
-        if (!s || strchr(s, '/') || neap_streq(s, ".") || neap_streq(s, ".."))
+        if (!s || neap_streq(s, ".") || neap_streq(s, ".."))
             return neap_err_set(err, NEAP_EBADREQUEST, "the path is not well-formed");
+        if (strchr(s, '/') && *ret_slash_at > n)
+            *ret_slash_at = n;
         segments[n++] = s;
         p = end;
     }
@@ -247,9 +250,9 @@ static bool resource_prefix(char **s, unsigned n, struct neap_call *c, unsigned 
 }
 
 /* namespaces/NS/RESOURCE[/NAME[/SUB[/...]]] or RESOURCE[/NAME[/SUB[/...]]]; what lies under a namespace's own
- * status and finalize belongs to the namespace. */
-static void resource_parts(char **s, unsigned n, unsigned at, const char *const *raw,
-                           struct neap_call *c)
+ * status and finalize belongs to the namespace. Returns the first segment of the subpath. */
+static unsigned resource_parts(char **s, unsigned n, unsigned at, const char *const *raw,
+                               struct neap_call *c)
 {
     bool in_namespace = neap_streq(s[at], "namespaces") && at + 2 < n &&
                         !neap_streq(s[at + 2], "status") && !neap_streq(s[at + 2], "finalize");
@@ -263,6 +266,7 @@ static void resource_parts(char **s, unsigned n, unsigned at, const char *const 
     c->name = at < n ? s[at++] : NULL;
     c->subresource = at < n ? s[at++] : NULL;
     c->subpath = at < n ? raw[at] - 1 : NULL;
+    return at;
 }
 
 static int set_verb(struct neap_call *c, bool watch, struct neap_err *err)
@@ -348,21 +352,23 @@ int neap_wire_call_parse(struct neap_call *c, const char *method, const char *ta
         return neap_err_set(err, NEAP_EBADREQUEST, "the request target must be a path");
     char *segments[SEGMENTS_MAX];
     const char *raw[SEGMENTS_MAX];
-    unsigned n = 0, at = 0;
+    unsigned n = 0, at = 0, slash_at = SEGMENTS_MAX;
     bool watch = false;
-    int code = split_path(c, segments, &n, raw, err);
+    int code = split_path(c, segments, &n, &slash_at, raw, err);
     if (!code)
         code = parse_query(c, &watch, err);
     if (code)
         return code;
     c->verb = NEAP_NONRESOURCE;
-    if (!resource_prefix(segments, n, c, &at))
+    bool resource = resource_prefix(segments, n, c, &at);
+    if (!resource && slash_at == SEGMENTS_MAX)
         return 0;
-    if (neap_streq(segments[at], "watch") && at + 1 < n) {
+    if (resource && neap_streq(segments[at], "watch") && at + 1 < n) {
         watch = true;
         at++;
     }
-    resource_parts(segments, n, at, raw, c);
+    if (!resource || slash_at < resource_parts(segments, n, at, raw, c))
+        return neap_err_set(err, NEAP_EBADREQUEST, "the path is not well-formed");
     set_patch_type(c);
     code = set_verb(c, watch, err);
     if (!code)

@@ -4,7 +4,10 @@
 
 #include <api/http/http.h>
 #include <neap/stream.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { WAIT_MS = 20000, BIG = 5 << 20 };
@@ -579,6 +582,21 @@ static void test_drain(void **state)
     stop(f);
 }
 
+/* A watch would hold the server up: it ends in order. */
+static void test_drain_watch(void **state)
+{
+    struct fixture *f = start(NULL, NULL);
+    struct result r = {.x.streaming = true};
+    (void)state;
+    begin(f, &r, "GET", "/api/v1/pods?watch=1", NULL, 0);
+    run_until(f, f->parked && r.status);
+    neap_http_server_drain(f->http, WAIT_MS * 2, on_drained, f);
+    run_until(f, r.done && f->drained);
+    assert_int_equal(r.code, 0);
+    assert_int_equal(f->body_closed, 1);
+    stop(f);
+}
+
 static void test_curl(void **state)
 {
     static const char *const versions[] = {"--http2", "--http1.1"};
@@ -630,9 +648,102 @@ static void test_curl(void **state)
     stop(f);
 }
 
-/* ---- raw HTTP/1.1 over openssl's own client side of our io is curl's matter; limits in time are here */
+/* ---- limits ---- */
 
-static void test_slow_head(void **state)
+/* A peer that opens a connection and says <text>, in clear; true once the server has closed it. */
+struct silent {
+    int fd;
+    struct neap_fd *handle;
+    bool closed;
+};
+
+static void silent_read(void *arg, int events)
+{
+    struct silent *s = arg;
+    char data[256];
+    (void)events;
+    ssize_t n = recv(s->fd, data, sizeof(data), 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+        s->closed = true;
+        neap_fd_set(s->handle, 0);
+    }
+}
+
+static void silent_open(struct fixture *f, struct silent *s)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)f->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    *s = (struct silent){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    assert_int_equal(connect(s->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    s->handle = neap_fd_new(f->loop, s->fd, silent_read, s);
+    neap_fd_set(s->handle, NEAP_READABLE);
+}
+
+static void silent_close(struct silent *s)
+{
+    neap_fd_close(s->handle);
+    close(s->fd);
+}
+
+static void test_connections(void **state)
+{
+    struct neap_http_limits limits;
+    struct result r = {0};
+    struct silent s[3];
+    (void)state;
+    neap_http_limits_default(&limits);
+    limits.connections = 2;
+    limits.handshake_timeout_ms = 300;
+    struct fixture *f = start_with(&limits);
+    for (unsigned i = 0; i < 3; i++)
+        silent_open(f, &s[i]);
+    run_until(f, s[2].closed); /* one too many */
+    assert_false(s[0].closed || s[1].closed);
+    run_until(f, s[0].closed && s[1].closed); /* no handshake */
+    connect_client(f, NULL, NULL);
+    ask(f, &r, "GET", "/hello", NULL, 0);
+    expect(&r, 200, "hello");
+    neap_buf_done(&r.body);
+    for (unsigned i = 0; i < 3; i++)
+        silent_close(&s[i]);
+    stop(f);
+}
+
+/* An idle connection is closed; the client opens another. A request that is under way keeps its own. */
+static void test_idle(void **state)
+{
+    struct neap_http_limits limits;
+    struct result r = {0}, parked = {0};
+    (void)state;
+    neap_http_limits_default(&limits);
+    limits.idle_timeout_ms = 100;
+    struct fixture *f = start_with(&limits);
+    connect_client(f, NULL, NULL);
+    begin(f, &parked, "GET", "/park", NULL, 0);
+    run_until(f, f->parked);
+    int64_t until = neap_loop_now_ms(f->loop) + 400;
+    struct neap_timer *t = neap_timer_new(f->loop, on_late, f);
+    neap_timer_start(t, 400, 0);
+    while (neap_loop_now_ms(f->loop) < until)
+        neap_loop_turn(f->loop, true);
+    assert_false(parked.done);
+    f->parked->finish(f->parked);
+    run_until(f, parked.done);
+    assert_int_equal(parked.code, 0);
+    until = neap_loop_now_ms(f->loop) + 400;
+    neap_timer_start(t, 400, 0);
+    while (neap_loop_now_ms(f->loop) < until)
+        neap_loop_turn(f->loop, true);
+    neap_timer_close(t);
+    ask(f, &r, "GET", "/hello", NULL, 0);
+    expect(&r, 200, "hello");
+    neap_buf_done(&r.body);
+    neap_buf_done(&parked.body);
+    stop(f);
+}
+
+static void test_slow_body(void **state)
 {
     struct neap_http_limits limits;
     struct curl c;
@@ -640,7 +751,7 @@ static void test_slow_head(void **state)
     neap_http_limits_default(&limits);
     limits.body_timeout_ms = 200;
     struct fixture *f = start_with(&limits);
-    /* curl waits for the rest of its input, which does not come: stdin is a pipe that sleep holds */
+    /* five bytes come of ten */
     curl(f, &c, "/echo",
          ARGS("--http1.1", "-X", "POST", "-H", "Content-Length: 10", "-d", "five!", "-w",
               "%{http_code}"),
@@ -889,8 +1000,11 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_late_finish),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_watch),
         cmocka_unit_test(test_curl),
-        cmocka_unit_test(test_slow_head),
+        cmocka_unit_test(test_slow_body),
+        cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_idle),
         cmocka_unit_test(test_bind),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_exec_token),
