@@ -59,7 +59,7 @@ static bool parse_integer(const char *s, bool *negative, uint64_t *ret)
     uint64_t v = 0;
     bool any = false;
     for (; *s; s++) {
-        int d = *s >= '0' && *s <= '9'                ? *s - '0'
+        int d = *s >= '0' && *s <= '9'                 ? *s - '0'
                 : (*s | 32) >= 'a' && (*s | 32) <= 'f' ? (*s | 32) - 'a' + 10
                                                        : 99;
         if (*s == '_' && any)
@@ -111,8 +111,7 @@ static yyjson_mut_val *resolve(struct loader *l, const char *s, size_t len)
 static yyjson_mut_val *scalar(struct loader *l, const yaml_event_t *e)
 {
     const char *s = (const char *)e->data.scalar.value, *tag = (const char *)e->data.scalar.tag;
-    if (e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
-        (tag && strcmp(tag, YAML_STR_TAG) == 0))
+    if (e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || (tag && strcmp(tag, YAML_STR_TAG) == 0))
         return yyjson_mut_strncpy(l->doc, s, e->data.scalar.length);
     return resolve(l, s, e->data.scalar.length);
 }
@@ -203,11 +202,20 @@ static int mapping(struct loader *l, yyjson_mut_val *obj)
     return rc;
 }
 
+static int too_deep(struct loader *l)
+{
+    return neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: exceeded max depth of %d",
+                        NEAP_JSON_DEPTH_MAX);
+}
+
 static int alias(struct loader *l, const char *name, yyjson_mut_val **ret)
 {
     yyjson_mut_val *v = neap_map_get(&l->anchors, name);
     if (!v)
         return neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: unknown anchor '%s' referenced", name);
+    /* an alias inside an anchor inside an alias: each alone is within the bound */
+    if (neap_json_deeper_than(v, NEAP_JSON_DEPTH_MAX - l->depth))
+        return too_deep(l);
     *ret = yyjson_mut_val_mut_copy(l->doc, v);
     return *ret ? 0 : too_large(l);
 }
@@ -233,8 +241,7 @@ static int collection(struct loader *l, yaml_event_t *e, yyjson_mut_val **ret)
     if (!*ret)
         rc = too_large(l);
     else if (++l->depth > NEAP_JSON_DEPTH_MAX)
-        rc = neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: exceeded max depth of %d",
-                          NEAP_JSON_DEPTH_MAX);
+        rc = too_deep(l);
     else
         rc = is_map ? mapping(l, *ret) : sequence(l, *ret);
     l->depth--;
@@ -317,8 +324,8 @@ static bool needs_quotes(const char *s, size_t len)
         return true;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c < 32 || c == 127 || c == 0xe2 || c == 0xc2 ||
-            (c == ':' && s[i + 1] == ' ') || (c == '#' && s[i - 1] == ' '))
+        if (c < 32 || c == 127 || c == 0xe2 || c == 0xc2 || (c == ':' && s[i + 1] == ' ') ||
+            (c == '#' && s[i - 1] == ' '))
             return true;
     }
     return false;
