@@ -1,6 +1,7 @@
 /* Kubernetes' protobuf to a tree, by the kind tables. Source: protobuf wire format; the envelope "k8s\0"
  * and message Unknown of k8s.io/apimachinery. What comes out is decoded like JSON afterwards. */
 #include "kind_internal.h"
+#include <math.h>
 #include <time.h>
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
@@ -241,7 +242,8 @@ static yyjson_mut_val *value(struct context *c, const struct item *i, const stru
         return yyjson_mut_sint(c->doc, (int64_t)i->varint);
     case NEAP_T_DOUBLE:
         memcpy(&d, &i->varint, sizeof(d));
-        return yyjson_mut_real(c->doc, d);
+        /* JSON knows no infinity, and what is stored is JSON */
+        return isfinite(d) ? yyjson_mut_real(c->doc, d) : NULL;
     default:
         return NULL;
     }
