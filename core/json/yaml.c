@@ -14,6 +14,7 @@ struct loader {
     struct neap_map anchors; /* name -> value */
     size_t anchor_count, nodes;
     unsigned depth;
+    bool duplicates;
     struct neap_err *err;
 };
 
@@ -164,15 +165,16 @@ static int key_text(struct loader *l, yyjson_mut_val *k, yyjson_mut_val **ret)
 static void put_pair(struct loader *l, yyjson_mut_val *obj, yyjson_mut_val *k, yyjson_mut_val *v,
                      struct neap_map *seen, size_t line)
 {
-    if (neap_map_setn(seen, yyjson_mut_get_str(k), yyjson_mut_get_len(k), obj) && l->report &&
-        l->report->arena)
-        neap_json_report(l->report,
-                         neap_arena_printf(l->report->arena,
-                                           "yaml: unmarshal errors:\n  line %zu: key \"%s\" "
-                                           "already set in map",
-                                           line, yyjson_mut_get_str(k)));
-    else
-        yyjson_mut_obj_add(obj, k, v);
+    if (neap_map_setn(seen, yyjson_mut_get_str(k), yyjson_mut_get_len(k), obj)) {
+        l->duplicates = true;
+        if (l->report && l->report->arena)
+            neap_json_report(l->report,
+                             neap_arena_printf(l->report->arena,
+                                               "yaml: unmarshal errors:\n  line %zu: key \"%s\" "
+                                               "already set in map",
+                                               line, yyjson_mut_get_str(k)));
+    }
+    yyjson_mut_obj_add(obj, k, v);
 }
 
 static int mapping(struct loader *l, yyjson_mut_val *obj)
@@ -291,6 +293,8 @@ static int load(struct loader *l)
         if ((rc = node(l, &e, &root)))
             return rc;
     }
+    if (l->duplicates) /* the last one wins, as in JSON */
+        neap_json_dedupe(NULL, root);
     yyjson_mut_doc_set_root(l->doc, root ? root : yyjson_mut_null(l->doc));
     return 0;
 }
