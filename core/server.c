@@ -4,14 +4,26 @@
 #include <api/auth/auth.h>
 #include <api/http/http.h>
 #include <api/rest/rest.h>
+#include <neap/control.h>
 #include <neap/log.h>
 #include <neap/plugin.h>
+#include <neap/sched.h>
 
 #include <errno.h>
 #include <limits.h>
 #include <unistd.h>
 
 enum { DRAIN_MS = 5000, CERTIFICATE_SECONDS = 365 * 24 * 3600 };
+
+/* A loop of its own for the controllers and one for the scheduler. */
+struct worker {
+    struct server *server;
+    struct neap_loop *loop;
+    struct neap_thread *thread;
+    struct neap_client *client;
+    struct neap_control *control;
+    struct neap_sched *sched;
+};
 
 struct server {
     struct neap_config *config;
@@ -28,6 +40,9 @@ struct server {
     struct neap_tls *tls;
     struct neap_http_server *http;
     struct neap_signal *signals[2];
+    struct neap_identity *system;
+    struct worker control, sched;
+    unsigned workers; /* that have not ended */
     char address[64]; /* where it listens, without the port */
     unsigned port;
     int code;
@@ -256,6 +271,86 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
 
 /* ---- life ---- */
 
+static void stopped(void *arg);
+
+/* ---- controllers and scheduler ---- */
+
+static void worker_ended(void *arg)
+{
+    struct server *s = arg;
+    if (--s->workers == 0)
+        neap_http_server_close(s->http, stopped, s);
+}
+
+/* On the worker's loop. */
+static void worker_stopped(void *arg)
+{
+    struct worker *w = arg;
+    neap_loop_stop(w->loop);
+    neap_loop_post(w->server->loop, worker_ended, w->server);
+}
+
+static void worker_stop(void *arg)
+{
+    struct worker *w = arg;
+    if (w->control)
+        neap_control_stop(w->control, worker_stopped, w);
+    else
+        neap_sched_stop(w->sched, worker_stopped, w);
+}
+
+static void sched_start(void *arg)
+{
+    struct worker *w = arg;
+    struct neap_sched_options o = {.loop = w->loop,
+                                   .client = w->client,
+                                   .clock = &neap_clock_system,
+                                   .rand = &neap_rand_system,
+                                   .scheduler_name = "default-scheduler"};
+    w->sched = neap_sched_start(&o);
+}
+
+static void worker_open(struct server *s, struct worker *w, const char *name)
+{
+    w->server = s;
+    w->loop = neap_loop_new(name, NULL);
+    w->client = neap_rest_client(s->rest, s->system, w->loop);
+    s->workers++;
+}
+
+/* Scripts that do not load stop the start: nothing runs yet. */
+static int start_workers(struct server *s, struct neap_err *err)
+{
+    char scripts[PATH_MAX];
+    neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    worker_open(s, &s->control, "control");
+    worker_open(s, &s->sched, "sched");
+    struct neap_control_options o = {.loop = s->control.loop,
+                                     .client = s->control.client,
+                                     .clock = &neap_clock_system,
+                                     .rand = &neap_rand_system,
+                                     .script_dir = scripts,
+                                     .ca_pem = neap_pki_ca_pem(s->pki),
+                                     .user_script_dir = option(s, "user_script_dir")};
+    int rc = neap_control_start(&o, &s->control.control, err);
+    if (rc)
+        return rc;
+    neap_loop_post(s->sched.loop, sched_start, &s->sched);
+    s->control.thread = neap_thread_start(s->control.loop);
+    s->sched.thread = neap_thread_start(s->sched.loop);
+    return 0;
+}
+
+static void worker_close(struct worker *w)
+{
+    if (w->thread)
+        neap_thread_join(w->thread);
+    if (w->client)
+        w->client->close(w->client);
+    if (w->loop)
+        neap_loop_free(w->loop);
+}
+
 static void stopped(void *arg)
 {
     struct server *s = arg;
@@ -265,7 +360,12 @@ static void stopped(void *arg)
 static void drained(void *arg)
 {
     struct server *s = arg;
-    neap_http_server_close(s->http, stopped, s);
+    if (!s->control.thread) {
+        neap_http_server_close(s->http, stopped, s);
+        return;
+    }
+    neap_loop_post(s->control.loop, worker_stop, &s->control);
+    neap_loop_post(s->sched.loop, worker_stop, &s->sched);
 }
 
 static void on_signal(void *arg)
@@ -283,6 +383,13 @@ static void ready(void *arg, const struct neap_err *err)
     struct server *s = arg;
     if (err) {
         s->code = neap_complain("start", err);
+        on_signal(s);
+        return;
+    }
+    struct neap_err why = NEAP_ERR_INIT;
+    if (start_workers(s, &why)) {
+        s->code = neap_complain("scripts", &why);
+        neap_err_done(&why);
         on_signal(s);
         return;
     }
@@ -309,6 +416,7 @@ static int listen_address(struct server *s, int *fd, struct neap_err *err)
 static int start(struct server *s, struct neap_err *err)
 {
     static const char *const admins[] = {"system:masters", NULL};
+    static const char *const system_groups[] = {"system:masters", "system:authenticated", NULL};
     static const int signals[] = {SIGTERM, SIGINT};
     int fd = -1;
     s->data_dir = option(s, "data_dir");
@@ -331,6 +439,8 @@ static int start(struct server *s, struct neap_err *err)
         return rc;
     }
     s->loop = neap_loop_new("api", NULL);
+    s->system = neap_identity_new("system:apiserver", NULL, system_groups, NULL);
+    s->system->authenticated = true;
     rc = open_api(s, fd, err);
     if (rc)
         return rc;
@@ -346,7 +456,10 @@ static void finish(struct server *s)
     for (size_t i = 0; i < 2; i++)
         if (s->signals[i])
             neap_signal_close(s->signals[i]);
+    worker_close(&s->control);
+    worker_close(&s->sched);
     s->rest = neap_rest_free(s->rest);
+    neap_identity_unref(s->system);
     s->auth = neap_auth_free(s->auth);
     s->tls = neap_tls_free(s->tls);
     s->pki = neap_pki_free(s->pki);

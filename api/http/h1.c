@@ -1,12 +1,15 @@
-/* HTTP/1.1: one request at a time, answers in order. Source: RFC 9112. */
+/* HTTP/1.1: one request at a time, answers in order; what is pipelined behind waits. Source: RFC 9112. */
 #include "http_internal.h"
+
+enum { PIPELINED_MAX = 64 << 10 }; /* bytes behind the request under way: then nothing is read */
 
 struct h1 {
     struct neap_h1_parser *parser;
     struct neap_buf in; /* bytes behind the request that is being answered */
     struct http_request *request;
-    bool answering, chunked, close_after, head_seen;
+    bool answering, chunked, close_after, upgrade;
     int minor;
+    int64_t since_ms; /* the first byte of a head that is not complete; 0: none */
 };
 
 static struct h1 *h1_of(const struct http_conn *c)
@@ -14,38 +17,80 @@ static struct h1 *h1_of(const struct http_conn *c)
     return c->session;
 }
 
-static bool parse(struct http_conn *c);
+static void parse(struct http_conn *c);
 
 static const char *reason(int status)
 {
-    return status == 200   ? "OK"
-           : status == 201 ? "Created"
-           : status == 400 ? "Bad Request"
-           : status == 401 ? "Unauthorized"
-           : status == 403 ? "Forbidden"
-           : status == 404 ? "Not Found"
-           : status == 409 ? "Conflict"
-           : status >= 500 ? "Server Error"
-                           : "Status";
+    static const struct {
+        int status;
+        const char *text;
+    } rows[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {413, "Request Entity Too Large"},
+        {415, "Unsupported Media Type"},
+        {422, "Unprocessable Entity"},
+        {429, "Too Many Requests"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
+        if (rows[i].status == status)
+            return rows[i].text;
+    return "Status";
+}
+
+/* ---- the answer ---- */
+
+/* A handler's text must not end a header line. */
+static void put_header(struct neap_buf *b, const char *name, const char *value)
+{
+    neap_buf_str(b, name);
+    neap_buf_str(b, ": ");
+    for (const char *v = value; *v; v++)
+        neap_buf_char(b, *v == '\r' || *v == '\n' ? ' ' : *v);
+    neap_buf_str(b, "\r\n");
 }
 
 static void answer(struct http_request *r)
 {
     struct http_conn *c = r->conn;
     struct h1 *h = h1_of(c);
-    struct neap_header headers[32];
+    struct neap_buf *out = &c->io.out;
+    struct neap_header headers[HTTP_ANSWER_HEADERS];
     char length[24];
-    unsigned n = http_answer_headers(r, headers, length);
     h->answering = true;
+    if (http_ws_wanted(r)) {
+        h->upgrade = true; /* in output(): the parser may be under us */
+        return;
+    }
+    unsigned n = http_answer_headers(r, headers, length);
     h->chunked = r->call->stream_body && h->minor >= 1;
-    if ((r->call->stream_body && !h->chunked) || r->refused)
+    if ((r->call->stream_body && !h->chunked) || r->refused || c->server->draining)
         h->close_after = true;
-    neap_buf_printf(&c->out, "HTTP/1.1 %d %s\r\n", r->call->status, reason(r->call->status));
+    c->io.linger = r->refused;
+    neap_buf_printf(out, "HTTP/1.1 %d %s\r\n", r->call->status, reason(r->call->status));
     for (unsigned i = 0; i < n; i++)
-        neap_buf_printf(&c->out, "%s: %s\r\n", headers[i].name, headers[i].value);
+        put_header(out, headers[i].name, headers[i].value);
     if (h->chunked)
-        neap_buf_str(&c->out, "transfer-encoding: chunked\r\n");
-    neap_buf_printf(&c->out, "connection: %s\r\n\r\n", h->close_after ? "close" : "keep-alive");
+        neap_buf_str(out, "transfer-encoding: chunked\r\n");
+    neap_buf_str(out, h->close_after ? "connection: close\r\n\r\n" : "\r\n");
     if (r->head_only)
         r->ended = true;
 }
@@ -55,140 +100,216 @@ static void woken(struct http_request *r)
     (void)r; /* output() reads */
 }
 
+static void put_chunk(struct h1 *h, struct http_request *r, struct neap_buf *out)
+{
+    size_t n = r->pending.len;
+    if (!n)
+        return;
+    if (h->chunked)
+        neap_buf_printf(out, "%zx\r\n", n);
+    neap_buf_append(out, r->pending.data, n);
+    if (h->chunked)
+        neap_buf_str(out, "\r\n");
+    neap_buf_reset(&r->pending);
+}
+
 static void next_request(struct http_conn *c)
 {
     struct h1 *h = h1_of(c);
     struct http_request *r = h->request;
     h->request = NULL;
-    h->answering = h->head_seen = false;
+    h->answering = false;
     http_request_release(r);
     if (h->close_after) {
-        c->closing = true;
+        c->io.closing = true;
         return;
     }
     neap_h1_parser_next(h->parser);
-    if (h->in.len && !parse(c))
-        c->closing = true;
+    parse(c);
+    if (h->in.len <= PIPELINED_MAX)
+        http_io_pause(&c->io, false);
+    if (!h->in.len)
+        neap_buf_done(&h->in);
+}
+
+static void upgrade(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+    struct http_request *r = h->request;
+    struct neap_buf rest = h->in;
+    neap_h1_parser_free(h->parser);
+    free(h);
+    http_io_pause(&c->io, false);
+    http_ws_start(r, rest.data ? rest.data : "", rest.len);
+    neap_buf_done(&rest);
 }
 
 static void output(struct http_conn *c)
 {
     struct h1 *h = h1_of(c);
-    if (!h || !h->answering)
+    if (h->upgrade) {
+        upgrade(c);
+        return;
+    }
+    if (!h->answering || c->io.closing)
         return;
     struct http_request *r = h->request;
-    while (c->out.len - c->out_at < HTTP_OUT_HIGH && !r->ended) {
-        size_t before = r->pending.len;
-        int rc = http_answer_read(r, &r->pending, HTTP_RECORD);
-        size_t n = r->pending.len - before;
-        if (n && h->chunked)
-            neap_buf_printf(&c->out, "%zx\r\n", n);
-        neap_buf_append(&c->out, r->pending.data ? r->pending.data : "", r->pending.len);
-        if (n && h->chunked)
-            neap_buf_str(&c->out, "\r\n");
-        neap_buf_reset(&r->pending);
-        if (rc == 0)
+    while (http_io_waiting(&c->io) < HTTP_OUT_HIGH && !r->ended) {
+        int rc = http_answer_read(r, r->call->stream_body ? &r->pending : &c->io.out, HTTP_RECORD);
+        put_chunk(h, r, &c->io.out);
+        if (rc == 0) {
+            neap_buf_done(&r->pending); /* a watch that waits holds nothing */
             return;
+        }
     }
     if (!r->ended)
         return;
     if (h->chunked && !r->head_only)
-        neap_buf_str(&c->out, "0\r\n\r\n");
+        neap_buf_str(&c->io.out, "0\r\n\r\n");
     next_request(c);
+}
+
+/* ---- the request ---- */
+
+static const char *header_of(const struct neap_h1_head *p, const char *name)
+{
+    for (unsigned i = 0; i < p->header_count; i++)
+        if (strcmp(p->headers[i].name, name) == 0)
+            return p->headers[i].value;
+    return NULL;
+}
+
+static bool copy_headers(struct http_request *r, const struct neap_h1_head *p)
+{
+    bool ok = http_request_header(r, ":method", 7, p->method, strlen(p->method)) &&
+              http_request_header(r, ":path", 5, p->target, strlen(p->target));
+    for (unsigned i = 0; ok && i < p->header_count; i++)
+        ok = http_request_header(r, p->headers[i].name, strlen(p->headers[i].name),
+                                 p->headers[i].value, strlen(p->headers[i].value));
+    return ok;
+}
+
+static struct http_request *begin(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+    struct http_request *r = http_request_new(c);
+    r->answer = answer;
+    r->woken = woken;
+    h->request = r;
+    h->since_ms = 0;
+    return r;
 }
 
 static bool head(struct http_conn *c)
 {
     struct h1 *h = h1_of(c);
     const struct neap_h1_head *p = neap_h1_parser_head(h->parser);
-    struct http_request *r = http_request_new(c);
-    h->request = r;
-    h->head_seen = true;
+    struct http_request *r = begin(c);
     h->minor = p->minor;
     h->close_after = !p->keep_alive || c->server->draining;
-    r->answer = answer;
-    r->woken = woken;
-    bool ok = http_request_header(r, ":method", 7, p->method, strlen(p->method)) &&
-              http_request_header(r, ":path", 5, p->target, strlen(p->target));
-    for (unsigned i = 0; ok && i < p->header_count; i++)
-        ok = http_request_header(r, p->headers[i].name, strlen(p->headers[i].name),
-                                 p->headers[i].value, strlen(p->headers[i].value));
-    if (!ok) {
+    if (!copy_headers(r, p)) {
         http_request_refuse(r, NEAP_ETOOLARGE, "the headers of the request are too large");
         return false;
     }
+    const char *key = header_of(p, "sec-websocket-key"),
+               *version = header_of(p, "sec-websocket-version");
+    if (p->upgrade_websocket && key && neap_streq(version, "13") && strcmp(p->method, "GET") == 0)
+        http_ws_prepare(r, key);
     if (!http_request_head(r))
         return false;
-    if (p->expect_continue)
-        neap_buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    if (r->ws_key)
+        http_ws_choose(r);
+    if (p->expect_continue && neap_h1_parser_state(h->parser) == NEAP_H1_BODY)
+        neap_buf_str(&c->io.out, "HTTP/1.1 100 Continue\r\n\r\n");
     return true;
 }
 
-static bool bad(struct http_conn *c, struct neap_err *err)
+static void bad(struct http_conn *c, struct neap_err *err)
 {
     struct h1 *h = h1_of(c);
+    NEAP_CLEANUP_ERR struct neap_err mine = NEAP_ERR_INIT;
+    neap_err_move(&mine, err);
     if (!h->request) {
-        h->request = http_request_new(c);
-        h->request->answer = answer;
-        h->request->woken = woken;
+        begin(c);
         h->minor = 1;
     }
-    int code = err->code;
-    char *text = neap_strdup(err->message ? err->message : "bad request");
-    neap_err_done(err);
-    http_request_refuse(h->request, code, text);
-    free(text);
-    return true; /* closed once the answer is out */
+    http_request_refuse(h->request, mine.code, mine.message ? mine.message : "bad request");
 }
 
-/* Feeds what is in h->in until a request is complete or bytes run out. */
-static bool parse(struct http_conn *c)
+/* One step of the parser; false: wait for more bytes or for the answer. */
+static bool parse_step(struct http_conn *c, const char *data, size_t len, size_t *used)
 {
     struct h1 *h = h1_of(c);
     struct neap_err err = NEAP_ERR_INIT;
-    while (h->in.len && !h->answering && !(h->request && h->request->handed)) {
-        size_t n = neap_h1_parser_feed(h->parser, h->in.data, h->in.len, &err);
-        neap_buf_consume(&h->in, n);
-        enum neap_h1_state state = neap_h1_parser_state(h->parser);
-        if (state == NEAP_H1_ERROR)
-            return bad(c, &err);
-        if (state == NEAP_H1_HEAD)
-            break;
-        if (!h->head_seen && !head(c))
-            return true;
-        if (state == NEAP_H1_DONE) {
-            size_t len;
-            const char *body = neap_h1_parser_body(h->parser, &len);
-            if (http_request_body(h->request, body, len))
-                http_request_handle(h->request);
-            return true;
-        }
-        if (n == 0)
-            break;
+    size_t n = neap_h1_parser_feed(h->parser, data, len, &err), body_len;
+    enum neap_h1_state state = neap_h1_parser_state(h->parser);
+    *used += n;
+    if (state == NEAP_H1_ERROR) {
+        bad(c, &err);
+        return false;
     }
-    return true;
+    if (state == NEAP_H1_HEAD) {
+        if (!h->since_ms)
+            h->since_ms = neap_loop_now_ms(c->io.loop);
+        return false;
+    }
+    if (!h->request && !head(c))
+        return false;
+    if (state == NEAP_H1_DONE) {
+        const char *body = neap_h1_parser_body(h->parser, &body_len);
+        if (http_request_body(h->request, body, body_len))
+            http_request_handle(h->request);
+        return false;
+    }
+    return n > 0;
+}
+
+static bool busy(const struct h1 *h)
+{
+    return h->answering || (h->request && h->request->handed);
+}
+
+static size_t feed(struct http_conn *c, const char *data, size_t len)
+{
+    size_t used = 0;
+    while (used < len && !busy(h1_of(c)))
+        if (!parse_step(c, data + used, len - used, &used))
+            break;
+    return used;
+}
+
+/* What waited behind the last request. */
+static void parse(struct http_conn *c)
+{
+    struct h1 *h = h1_of(c);
+    if (h->in.len)
+        neap_buf_consume(&h->in, feed(c, h->in.data, h->in.len));
 }
 
 static bool input(struct http_conn *c, const char *data, size_t len)
 {
     struct h1 *h = h1_of(c);
+    size_t used = h->in.len ? 0 : feed(c, data, len);
+    if (used < len && !(h->request && h->request->refused))
+        neap_buf_append(&h->in, data + used, len - used);
+    if (h->in.len > PIPELINED_MAX)
+        http_io_pause(&c->io, true);
+    return true;
+}
+
+/* ---- life ---- */
+
+static void start(struct http_conn *c)
+{
     const struct neap_http_limits *l = &c->server->options.limits;
-    if (!h) {
-        h = neap_calloc(1, sizeof(*h));
-        h->parser = neap_h1_parser_new(l->header_bytes, l->body_bytes);
-        c->session = h;
-    }
-    if (h->in.len + len > l->header_bytes + l->body_bytes)
-        return false; /* pipelined beyond all measure */
-    neap_buf_append(&h->in, data, len);
-    return parse(c);
+    struct h1 *h = neap_calloc(1, sizeof(*h));
+    h->parser = neap_h1_parser_new(l->header_bytes, l->body_bytes);
+    c->session = h;
 }
 
 static void gone(struct http_conn *c)
 {
     struct h1 *h = h1_of(c);
-    if (!h)
-        return;
     if (h->request)
         http_request_release(h->request);
     neap_h1_parser_free(h->parser);
@@ -200,16 +321,19 @@ static void gone(struct http_conn *c)
 static void drain(struct http_conn *c)
 {
     struct h1 *h = h1_of(c);
-    if (!h || !h->request)
-        c->closing = true;
+    if (!h->request)
+        c->io.closing = true;
     else
         h->close_after = true;
 }
 
-static unsigned active(const struct http_conn *c)
+static bool tick(struct http_conn *c, int64_t now)
 {
-    const struct h1 *h = h1_of(c);
-    return h && h->request;
+    struct h1 *h = h1_of(c);
+    if (!h->request)
+        return !h->since_ms ||
+               now - h->since_ms <= (int64_t)c->server->options.limits.header_timeout_ms;
+    return http_request_tick(h->request, now);
 }
 
-const struct http_protocol http_h1 = {input, output, gone, drain, active};
+const struct http_protocol http_h1 = {start, input, output, gone, drain, tick};

@@ -8,13 +8,12 @@ enum {
     /* a client that resets streams faster than this is thrown out (CVE-2023-44487) */
     RESETS_BURST = 1000,
     RESETS_PER_SECOND = 33,
+    DROPPED_BODIES = 2, /* times limits.body_bytes of a refused request */
 };
 
 struct h2 {
     nghttp2_session *session;
     struct http_conn *conn;
-    struct neap_list requests;
-    unsigned active;
     bool goaway;
     int64_t reset_tokens, reset_at_ms;
 };
@@ -26,6 +25,19 @@ static struct h2 *h2_of(const struct http_conn *c)
 
 /* ---- the answer ---- */
 
+/* A fixed answer goes straight from the object's bytes to the frame. */
+static ssize_t read_fixed(struct http_request *r, uint8_t *buf, size_t length, uint32_t *flags)
+{
+    size_t left = r->fixed_len - r->fixed_at, n = left < length ? left : length;
+    memcpy(buf, r->fixed + r->fixed_at, n);
+    r->fixed_at += n;
+    if (r->fixed_at == r->fixed_len) {
+        r->ended = true;
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    }
+    return (ssize_t)n;
+}
+
 static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length,
                            uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -33,25 +45,28 @@ static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t 
     (void)session;
     (void)stream_id;
     (void)user;
+    if (!r->call->stream_body)
+        return read_fixed(r, buf, length, flags);
     if (!r->ended && r->pending.len < length)
         (void)http_answer_read(r, &r->pending, length - r->pending.len);
     size_t n = r->pending.len < length ? r->pending.len : length;
-    if (n == 0 && !r->ended)
-        return NGHTTP2_ERR_DEFERRED;
-    memcpy(buf, r->pending.data ? r->pending.data : "", n);
+    if (n)
+        memcpy(buf, r->pending.data, n);
     neap_buf_consume(&r->pending, n);
-    if (r->ended && r->pending.len == 0) {
+    if (r->pending.len == 0 && (r->ended || n == 0))
+        neap_buf_done(&r->pending); /* a watch that waits holds nothing */
+    if (r->ended && r->pending.len == 0)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-        neap_buf_done(&r->pending);
-    }
+    else if (n == 0)
+        return NGHTTP2_ERR_DEFERRED;
     return (ssize_t)n;
 }
 
 static void answer(struct http_request *r)
 {
     struct h2 *h = h2_of(r->conn);
-    struct neap_header headers[32];
-    nghttp2_nv nv[33];
+    struct neap_header headers[HTTP_ANSWER_HEADERS];
+    nghttp2_nv nv[HTTP_ANSWER_HEADERS + 1];
     char status[8], length[24];
     unsigned n = http_answer_headers(r, headers, length);
     snprintf(status, sizeof(status), "%d", r->call->status);
@@ -72,6 +87,11 @@ static void woken(struct http_request *r)
 
 /* ---- callbacks ---- */
 
+static struct http_request *request_of(nghttp2_session *session, int32_t stream_id)
+{
+    return nghttp2_session_get_stream_user_data(session, stream_id);
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
@@ -81,15 +101,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     r->stream_id = frame->hd.stream_id;
     r->answer = answer;
     r->woken = woken;
-    h->active++;
-    neap_list_append(&h->requests, &r->link);
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, r);
     return 0;
-}
-
-static struct http_request *request_of(nghttp2_session *session, int32_t stream_id)
-{
-    return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
@@ -151,21 +164,20 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
         http_request_body(r, (const char *)data, len);
         return 0;
     }
-    /* the answer is out already: the rest is dropped, but not for ever */
+    /* the answer is out: the rest is dropped (a reset makes some clients lose the answer), but not for
+     * ever */
     r->header_bytes += len;
-    if (r->header_bytes > 2 * r->conn->server->options.limits.body_bytes)
+    if (r->header_bytes > DROPPED_BODIES * r->conn->server->options.limits.body_bytes)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
     return 0;
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
-    struct h2 *h = user;
     struct http_request *r = request_of(session, stream_id);
     (void)code;
+    (void)user;
     if (r) {
-        h->active--;
-        neap_list_remove(&r->link);
         nghttp2_session_set_stream_user_data(session, stream_id, NULL);
         http_request_release(r);
     }
@@ -184,7 +196,7 @@ static nghttp2_session_callbacks *callbacks(void)
     return c;
 }
 
-static void session_start(struct http_conn *c)
+static void start(struct http_conn *c)
 {
     struct h2 *h = neap_calloc(1, sizeof(*h));
     const struct neap_http_limits *l = &c->server->options.limits;
@@ -195,7 +207,6 @@ static void session_start(struct http_conn *c)
     nghttp2_option_set_max_outbound_ack(option, 1000);
     nghttp2_option_set_no_closed_streams(option, 1);
     h->conn = c;
-    neap_list_init(&h->requests);
     h->reset_tokens = RESETS_BURST;
     h->reset_at_ms = neap_loop_now_ms(c->server->options.loop);
     c->session = h;
@@ -215,28 +226,24 @@ static void session_start(struct http_conn *c)
 
 static bool input(struct http_conn *c, const char *data, size_t len)
 {
-    if (!c->session)
-        session_start(c);
     ssize_t n = nghttp2_session_mem_recv(h2_of(c)->session, (const uint8_t *)data, len);
     return n >= 0;
 }
 
 static void output(struct http_conn *c)
 {
-    if (!c->session)
-        session_start(c);
     struct h2 *h = h2_of(c);
-    while (c->out.len - c->out_at < HTTP_OUT_HIGH) {
+    while (http_io_waiting(&c->io) < HTTP_OUT_HIGH) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->session, &data);
         if (n <= 0)
             break;
-        neap_buf_append(&c->out, data, (size_t)n);
+        neap_buf_append(&c->io.out, data, (size_t)n);
     }
     if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
-        c->closing = true;
-    if (h->goaway && h->active == 0)
-        c->closing = true;
+        c->io.closing = true;
+    if (h->goaway && neap_list_empty(&c->requests))
+        c->io.closing = true;
 }
 
 static void gone(struct http_conn *c)
@@ -245,11 +252,9 @@ static void gone(struct http_conn *c)
     if (!h)
         return;
     /* streams that are open are not told by nghttp2_session_del */
-    neap_list_foreach(&h->requests, e)
+    neap_list_foreach(&c->requests, e)
     {
-        struct http_request *r = neap_list_entry(e, struct http_request, link);
-        neap_list_remove(&r->link);
-        http_request_release(r);
+        http_request_release(neap_list_entry(e, struct http_request, link));
     }
     nghttp2_session_del(h->session);
     free(h);
@@ -259,19 +264,20 @@ static void gone(struct http_conn *c)
 static void drain(struct http_conn *c)
 {
     struct h2 *h = h2_of(c);
-    if (!h) {
-        c->closing = true;
-        return;
-    }
     h->goaway = true;
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL,
-                          0);
+                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR,
+                          NULL, 0);
 }
 
-static unsigned active(const struct http_conn *c)
+static bool tick(struct http_conn *c, int64_t now)
 {
-    return c->session ? h2_of(c)->active : 0;
+    neap_list_foreach(&c->requests, e)
+    {
+        if (!http_request_tick(neap_list_entry(e, struct http_request, link), now))
+            return false;
+    }
+    return true;
 }
 
-const struct http_protocol http_h2 = {input, output, gone, drain, active};
+const struct http_protocol http_h2 = {start, input, output, gone, drain, tick};

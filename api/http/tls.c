@@ -4,6 +4,14 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+void http_tls_error(char *text, size_t size)
+{
+    unsigned long code = ERR_get_error();
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    snprintf(text, size, "%s", reason ? reason : "TLS failed");
+    ERR_clear_error();
+}
+
 static int fail(struct neap_err *err, const char *what)
 {
     char text[256] = "";
@@ -57,7 +65,7 @@ static int trust(SSL_CTX *ctx, const char *pem, bool server, struct neap_err *er
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                        const unsigned char *in, unsigned in_len, void *arg)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
     (void)ssl;
     (void)arg;
     unsigned char *chosen;
@@ -76,6 +84,7 @@ static int fill(SSL_CTX *ctx, const struct neap_tls_config *config, bool server,
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ctx, 1); /* one read(2) a record, not two */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     if (config->cert_pem)
         rc = use_certificate(ctx, config->cert_pem, err);

@@ -106,7 +106,9 @@ struct neap_object *neap_object_publish(const struct neap_object *o, uint64_t re
     size_t len = o->json_len - o->splice_len + rv_len;
     size_t tables = (size_t)(json_of(o) - (char *)o);
     struct neap_object *n = neap_malloc(tables + len + 1);
-    memcpy(n, o, tables);
+    /* not the count: other threads change it */
+    size_t at = offsetof(struct neap_object, json_len);
+    memcpy((char *)n + at, (const char *)o + at, tables - at);
     atomic_init(&n->refs, 1);
     ref_strings(n);
     n->revision = revision;

@@ -201,6 +201,23 @@ static int api_list(lua_State *l)
     return 1;
 }
 
+/* neap.owned(uid) -> views of all objects, of any kind, that name this owner */
+static int api_owned(lua_State *l)
+{
+    const char *uid = luaL_checkstring(l, 1);
+    struct neap_item *i = current(l);
+    struct neap_arena *arena = neap_arena_new(0);
+    size_t n = 0;
+    struct neap_object **some = neap_snapshot_by_owner(i->snapshot, uid, arena, &n);
+    lua_newtable(l);
+    for (size_t j = 0; j < n; j++) {
+        script_view_push(script_of(l), l, some[j]);
+        lua_rawseti(l, -2, (lua_Integer)j + 1);
+    }
+    neap_arena_free(arena);
+    return 1;
+}
+
 /* neap.matches(labelSelector, labels) -> boolean */
 static int api_matches(lua_State *l)
 {
@@ -549,7 +566,7 @@ static int api_declare(lua_State *l)
 void script_api_open(struct neap_script *s)
 {
     static const luaL_Reg functions[] = {
-        {"get", api_get},           {"list", api_list},         {"matches", api_matches},
+        {"get", api_get},           {"list", api_list},         {"owned", api_owned},       {"matches", api_matches},
         {"create", api_create},     {"update", api_update},     {"patch", api_patch},
         {"delete", api_delete},     {"edit", api_edit},         {"array", api_array},
         {"equal", api_equal},       {"hash", api_hash},         {"now", api_now},
@@ -561,5 +578,7 @@ void script_api_open(struct neap_script *s)
     luaL_newlib(l, functions);
     lua_pushlightuserdata(l, NULL);
     lua_setfield(l, -2, "null");
+    lua_pushstring(l, s->options.ca_pem ? s->options.ca_pem : "");
+    lua_setfield(l, -2, "ca");
     lua_setglobal(l, "neap");
 }

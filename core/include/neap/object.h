@@ -21,6 +21,10 @@ struct neap_owner {
  * errors: NEAP_EINTERNAL when <json> is no such object. blocks: no. */
 int neap_object_new(const struct neap_kind *kind, const char *json, size_t len, uint64_t revision,
                     int64_t expires_wall_ns, struct neap_object **ret, struct neap_err *err);
+/* An object as a server shows it: its resourceVersion becomes the revision, an item of a list gets kind
+ * and apiVersion of <kind>. For clients. errors: NEAP_EINTERNAL. */
+int neap_object_from_value(const struct neap_kind *kind, yyjson_val *value,
+                           struct neap_object **ret, struct neap_err *err);
 /* The same object at another revision (the last state of a deleted one). */
 struct neap_object *neap_object_at_revision(const struct neap_object *o, uint64_t revision);
 struct neap_object *neap_object_ref(const struct neap_object *o);

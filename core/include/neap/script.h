@@ -15,6 +15,7 @@ struct neap_script_options {
     const struct neap_rand *rand;
     size_t memory_max;   /* bytes a state may hold; 0: 64 MiB */
     uint64_t budget_ms;  /* time one turn of a coroutine may take; 0: 200 */
+    const char *ca_pem;  /* neap.ca; NULL: none */
     const char *lib_dir; /* where require() finds modules by plain name; NULL: none */
 };
 

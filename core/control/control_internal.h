@@ -1,0 +1,83 @@
+/* Shared inside core/control. */
+#ifndef NEAP_CORE_CONTROL_INTERNAL_H
+#define NEAP_CORE_CONTROL_INTERNAL_H
+
+#include <neap/control.h>
+#include <neap/log.h>
+#include <neap/map.h>
+#include <neap/metrics.h>
+#include <neap/script.h>
+
+struct controller;
+
+/* A script set: one Lua state. */
+struct script_set {
+    struct neap_script *script;
+    struct neap_list link;
+};
+
+/* One kind is watched once, whoever wants it. */
+struct watched {
+    struct neap_control *control;
+    const struct neap_kind *kind;
+    struct neap_reflector *reflector;
+    struct interest *interests;
+    struct neap_list link;
+};
+
+/* What a controller does with an event of a kind. */
+struct interest {
+    enum { INTEREST_FOR, INTEREST_OWNS, INTEREST_WATCHES } type;
+    struct controller *controller;
+    int map_ref; /* INTEREST_WATCHES: the function that tells keys */
+    bool ownership; /* only what has owners, is being deleted or is gone */
+    struct interest *next;
+};
+
+struct work {
+    struct controller *controller;
+    char *key;
+    bool queued, running, again;
+    unsigned failures;
+    struct neap_timer *timer; /* a retry or resync to come; NULL: none */
+    struct neap_list link;    /* of the queue */
+    int64_t started_ns;
+};
+
+struct controller {
+    struct neap_control *control;
+    struct script_set *set;
+    char *name, *file;
+    const struct neap_kind *kind;
+    int reconcile_ref;
+    unsigned running, concurrency;
+    struct neap_map work; /* key -> struct work */
+    struct neap_list queue;
+    struct neap_list link;
+};
+
+struct neap_control {
+    struct neap_control_options options;
+    char *lib; /* folder of modules */
+    struct neap_list sets, controllers, watched;
+    bool stopping;
+    unsigned running;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+/* ---- queue.c ---- */
+void control_add(struct controller *c, const char *key);
+void control_add_after(struct controller *c, const char *key, uint64_t ms);
+void control_go(struct controller *c);
+void control_queue_free(struct controller *c);
+void control_check_stopped(struct neap_control *c);
+
+/* ---- load.c ---- */
+int control_load(struct neap_control *c, const char *dir, struct neap_err *err);
+/* ---- watch.c ---- */
+struct watched *control_watch(struct neap_control *c, const struct neap_kind *kind);
+void control_interest(struct watched *w, int type, struct controller *controller, int map_ref,
+                      bool ownership);
+
+#endif

@@ -1,0 +1,44 @@
+-- Every namespace has a ServiceAccount "default" and the cluster's certificate in kube-root-ca.crt.
+local workload = require("workload")
+
+local function of_namespace(object)
+  return "/" .. object.metadata.namespace
+end
+
+return neap.controller {
+  name = "serviceaccount",
+  for_ = "v1/namespaces",
+  watches = {
+    { "v1/serviceaccounts", function(o, event)
+      return event == "DELETED" and o.metadata.name == "default" and of_namespace(o) or nil
+    end },
+    { "v1/configmaps", function(o)
+      return o.metadata.name == "kube-root-ca.crt" and of_namespace(o) or nil
+    end },
+  },
+  reconcile = function(_, name)
+    local ns = neap.get("v1/namespaces", nil, name)
+    if not ns or ns.metadata.deletionTimestamp then
+      return
+    end
+    if not neap.get("v1/serviceaccounts", name, "default") then
+      workload.check(neap.create("v1/serviceaccounts", name, { metadata = { name = "default" } }), nil, "AlreadyExists")
+    end
+    local cm = neap.get("v1/configmaps", name, "kube-root-ca.crt")
+    local data = { ["ca.crt"] = neap.ca }
+    if not cm then
+      workload.check(neap.create("v1/configmaps", name, {
+        metadata = {
+          name = "kube-root-ca.crt",
+          annotations = {
+            ["kubernetes.io/description"] = "Contains a CA bundle that can be used to verify the kube-apiserver when "
+              .. "using internal endpoints such as the internal service IP or kubernetes.default.svc.",
+          },
+        },
+        data = data,
+      }), nil, "AlreadyExists")
+    elseif not neap.equal(cm.data or {}, data) then
+      workload.check(neap.patch("v1/configmaps", name, "kube-root-ca.crt", { data = data }))
+    end
+  end,
+}
