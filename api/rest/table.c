@@ -37,8 +37,8 @@ static void write_columns(const struct neap_kind *k, struct neap_buf *out)
     }
 }
 
-void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision,
-                     const char *cont, int64_t remaining, bool columns)
+void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision, const char *cont,
+                     int64_t remaining, bool columns)
 {
     neap_buf_printf(out,
                     "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{"
@@ -54,27 +54,6 @@ void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revisio
     neap_buf_str(out, "],\"rows\":[");
 }
 
-static void path_cell(const struct rest_cell_context *x, const struct neap_column *col,
-                      yyjson_val *root, struct neap_buf *out)
-{
-    yyjson_val *v = neap_json_val_at(root, col->path);
-    if (strcmp(col->path, "metadata.creationTimestamp") == 0 && strcmp(col->name, "Age") == 0) {
-        cell_age(x, yyjson_get_str(v), out);
-    } else if (yyjson_is_str(v)) {
-        neap_buf_json_string(out, yyjson_get_str(v), yyjson_get_len(v));
-    } else if (yyjson_is_bool(v)) {
-        neap_buf_str(out, yyjson_get_bool(v) ? "true" : "false");
-    } else if (yyjson_is_num(v)) {
-        neap_buf_printf(out, "%lld", (long long)yyjson_get_sint(v));
-    } else if (strcmp(col->type, "integer") == 0) {
-        neap_buf_char(out, '0');
-    } else if (strcmp(col->type, "boolean") == 0) {
-        neap_buf_str(out, "false");
-    } else {
-        neap_buf_str(out, "\"\"");
-    }
-}
-
 static void write_cells(struct neap_call *c, yyjson_val *root, struct neap_buf *out)
 {
     struct rest_cell_context x = {neap_clock_wall(rest_of(c)->options.clock)};
@@ -87,7 +66,7 @@ static void write_cells(struct neap_call *c, yyjson_val *root, struct neap_buf *
         if (cell)
             cell(&x, root, out);
         else if (columns[i].path)
-            path_cell(&x, &columns[i], root, out);
+            rest_cell_path(&x, &columns[i], root, out);
         else
             neap_buf_str(out, "\"\"");
     }

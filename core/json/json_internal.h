@@ -7,7 +7,7 @@
 
 /* Adds a text once; silently full at its bound. <report> may be NULL. */
 void neap_json_report(struct neap_decode_report *report, const char *text);
-/* Drops all but the last of equal keys, everywhere below <root>; depth is bounded by the parser. */
-void neap_json_dedupe(struct neap_decode_report *report, yyjson_mut_val *root);
+/* Nested deeper than <max>? Recurses no further than that, so any tree may come. */
+bool neap_json_deeper_than(yyjson_mut_val *v, unsigned max);
 
 #endif

@@ -173,8 +173,7 @@ int neap_json_parse(struct neap_arena *arena, const char *json, size_t len,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err)
 {
     if (!depth_ok(json, len))
-        return neap_err_set(err, NEAP_EBADREQUEST, "exceeded max depth of %d",
-                            NEAP_JSON_DEPTH_MAX);
+        return neap_err_set(err, NEAP_EBADREQUEST, "exceeded max depth of %d", NEAP_JSON_DEPTH_MAX);
     const yyjson_alc *alc = neap_arena_alc(arena);
     yyjson_read_err e;
     /* yyjson only writes to its input with the in-situ flag */

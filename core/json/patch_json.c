@@ -1,6 +1,6 @@
 /* JSON patch (RFC 6902) with JSON pointers (RFC 6901), as Kubernetes applies it: `remove` of an absent
  * key fails, `add` without a value adds null, a list index may be "-". */
-#include <neap/json.h>
+#include "json_internal.h"
 
 enum { PATCH_OPS_MAX = 10000, POINTER_TOKEN_MAX = 4096 };
 
@@ -14,7 +14,8 @@ struct patch {
 /* Every failure to apply looks the same to a client; the cause is in the log of the caller. */
 static int refuse(struct patch *p, const char *why)
 {
-    neap_err_set(p->err, NEAP_EINVALID, "the server rejected our request due to an error in our request");
+    neap_err_set(p->err, NEAP_EINVALID,
+                 "the server rejected our request due to an error in our request");
     (void)why;
     return NEAP_EINVALID;
 }
@@ -143,11 +144,20 @@ static int op_remove(struct patch *p, const char *pointer, yyjson_mut_val **ret)
     return 0;
 }
 
+/* Moves and copies can nest without end, and what walks trees recurses. */
+static int too_deep(struct patch *p)
+{
+    return neap_err_set(p->err, NEAP_EINVALID, "the patched document is nested deeper than %d",
+                        NEAP_JSON_DEPTH_MAX);
+}
+
 static int op_copy(struct patch *p, const char *from, const char *to)
 {
     yyjson_mut_val *v = lookup(p, from);
     if (!v)
         return refuse(p, "nothing to copy");
+    if (neap_json_deeper_than(v, NEAP_JSON_DEPTH_MAX))
+        return too_deep(p);
     struct neap_buf size = {.max = p->copy_max + 1};
     neap_json_write_sorted(&size, v);
     p->copied += size.len + size.overflow;
@@ -208,5 +218,5 @@ int neap_patch_json(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val
         if (rc)
             return rc;
     }
-    return 0;
+    return neap_json_deeper_than(*target, NEAP_JSON_DEPTH_MAX) ? too_deep(&p) : 0;
 }

@@ -1,5 +1,5 @@
 /* Trees: paths, equality, sorted writing. */
-#include <neap/json.h>
+#include "json_internal.h"
 
 yyjson_mut_val *neap_json_at(yyjson_mut_val *root, const char *path)
 {
@@ -120,4 +120,28 @@ bool neap_json_equal(yyjson_mut_val *a, yyjson_mut_val *b)
     default:
         return true;
     }
+}
+
+bool neap_json_deeper_than(yyjson_mut_val *v, unsigned max)
+{
+    if (!yyjson_mut_is_ctn(v))
+        return false;
+    if (max == 0)
+        return true;
+    size_t i, n;
+    yyjson_mut_val *k, *child;
+    if (yyjson_mut_is_arr(v)) {
+        yyjson_mut_arr_foreach(v, i, n, child)
+        {
+            if (neap_json_deeper_than(child, max - 1))
+                return true;
+        }
+        return false;
+    }
+    yyjson_mut_obj_foreach(v, i, n, k, child)
+    {
+        if (neap_json_deeper_than(child, max - 1))
+            return true;
+    }
+    return false;
 }

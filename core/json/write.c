@@ -19,7 +19,7 @@ void neap_json_write_number(struct neap_buf *out, yyjson_mut_val *v)
         double d = yyjson_mut_get_real(v);
         size_t n = 0;
         /* an integral double is written as Go does: without a fraction below 1e21 */
-        if (d == (double)(int64_t)d && d > -9e15 && d < 9e15) {
+        if (d > -9e15 && d < 9e15 && d == (double)(int64_t)d) {
             neap_buf_printf(out, "%lld", (long long)d);
             return;
         }

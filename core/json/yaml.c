@@ -14,6 +14,7 @@ struct loader {
     struct neap_map anchors; /* name -> value */
     size_t anchor_count, nodes;
     unsigned depth;
+    bool duplicates;
     struct neap_err *err;
 };
 
@@ -44,6 +45,10 @@ static const char *const yaml_true[] = {"y",    "Y",    "yes", "Yes", "YES", "tr
                                         "True", "TRUE", "on",  "On",  "ON",  NULL};
 static const char *const yaml_false[] = {"n",     "N",     "no",  "No",  "NO",  "false",
                                          "False", "FALSE", "off", "Off", "OFF", NULL};
+/* What other readers take for numbers that JSON does not have. */
+static const char *const yaml_not_finite[] = {".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf",
+                                              "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+                                              ".NaN",  ".NAN",  NULL};
 static const char *const yaml_null[] = {"", "~", "null", "Null", "NULL", NULL};
 
 static bool parse_integer(const char *s, bool *negative, uint64_t *ret)
@@ -59,7 +64,7 @@ static bool parse_integer(const char *s, bool *negative, uint64_t *ret)
     uint64_t v = 0;
     bool any = false;
     for (; *s; s++) {
-        int d = *s >= '0' && *s <= '9'                ? *s - '0'
+        int d = *s >= '0' && *s <= '9'                 ? *s - '0'
                 : (*s | 32) >= 'a' && (*s | 32) <= 'f' ? (*s | 32) - 'a' + 10
                                                        : 99;
         if (*s == '_' && any)
@@ -73,11 +78,31 @@ static bool parse_integer(const char *s, bool *negative, uint64_t *ret)
     return any;
 }
 
-static bool looks_like_float(const char *s)
+static size_t digits(const char *s)
 {
+    return strspn(s, "0123456789");
+}
+
+/* [-+]?(.digits|digits[.digits])([eE][-+]?digits)? */
+static bool is_float(const char *s)
+{
+    size_t whole, fraction = 0;
     if (*s == '-' || *s == '+')
         s++;
-    return (*s >= '0' && *s <= '9') || (*s == '.' && s[1] >= '0' && s[1] <= '9');
+    s += whole = digits(s);
+    if (*s == '.')
+        s += 1 + (fraction = digits(s + 1));
+    if (!whole && !fraction)
+        return false;
+    if (*s == 'e' || *s == 'E') {
+        s++;
+        if (*s == '-' || *s == '+')
+            s++;
+        if (!digits(s))
+            return false;
+        s += digits(s);
+    }
+    return !*s;
 }
 
 /* What a plain scalar means. */
@@ -99,10 +124,9 @@ static yyjson_mut_val *resolve(struct loader *l, const char *s, size_t len)
         if (u <= (uint64_t)INT64_MAX + 1)
             return yyjson_mut_sint(l->doc, (int64_t)(0 - u));
     }
-    if (looks_like_float(s)) {
-        char *end;
-        double d = strtod(s, &end);
-        if (!*end && isfinite(d))
+    if (is_float(s)) {
+        double d = strtod(s, NULL);
+        if (isfinite(d))
             return yyjson_mut_real(l->doc, d);
     }
     return yyjson_mut_strncpy(l->doc, s, len);
@@ -111,8 +135,7 @@ static yyjson_mut_val *resolve(struct loader *l, const char *s, size_t len)
 static yyjson_mut_val *scalar(struct loader *l, const yaml_event_t *e)
 {
     const char *s = (const char *)e->data.scalar.value, *tag = (const char *)e->data.scalar.tag;
-    if (e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
-        (tag && strcmp(tag, YAML_STR_TAG) == 0))
+    if (e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || (tag && strcmp(tag, YAML_STR_TAG) == 0))
         return yyjson_mut_strncpy(l->doc, s, e->data.scalar.length);
     return resolve(l, s, e->data.scalar.length);
 }
@@ -165,15 +188,16 @@ static int key_text(struct loader *l, yyjson_mut_val *k, yyjson_mut_val **ret)
 static void put_pair(struct loader *l, yyjson_mut_val *obj, yyjson_mut_val *k, yyjson_mut_val *v,
                      struct neap_map *seen, size_t line)
 {
-    if (neap_map_setn(seen, yyjson_mut_get_str(k), yyjson_mut_get_len(k), obj) && l->report &&
-        l->report->arena)
-        neap_json_report(l->report,
-                         neap_arena_printf(l->report->arena,
-                                           "yaml: unmarshal errors:\n  line %zu: key \"%s\" "
-                                           "already set in map",
-                                           line, yyjson_mut_get_str(k)));
-    else
-        yyjson_mut_obj_add(obj, k, v);
+    if (neap_map_setn(seen, yyjson_mut_get_str(k), yyjson_mut_get_len(k), obj)) {
+        l->duplicates = true;
+        if (l->report && l->report->arena)
+            neap_json_report(l->report,
+                             neap_arena_printf(l->report->arena,
+                                               "yaml: unmarshal errors:\n  line %zu: key \"%s\" "
+                                               "already set in map",
+                                               line, yyjson_mut_get_str(k)));
+    }
+    yyjson_mut_obj_add(obj, k, v);
 }
 
 static int mapping(struct loader *l, yyjson_mut_val *obj)
@@ -203,11 +227,20 @@ static int mapping(struct loader *l, yyjson_mut_val *obj)
     return rc;
 }
 
+static int too_deep(struct loader *l)
+{
+    return neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: exceeded max depth of %d",
+                        NEAP_JSON_DEPTH_MAX);
+}
+
 static int alias(struct loader *l, const char *name, yyjson_mut_val **ret)
 {
     yyjson_mut_val *v = neap_map_get(&l->anchors, name);
     if (!v)
         return neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: unknown anchor '%s' referenced", name);
+    /* an alias inside an anchor inside an alias: each alone is within the bound */
+    if (neap_json_deeper_than(v, NEAP_JSON_DEPTH_MAX - l->depth))
+        return too_deep(l);
     *ret = yyjson_mut_val_mut_copy(l->doc, v);
     return *ret ? 0 : too_large(l);
 }
@@ -233,8 +266,7 @@ static int collection(struct loader *l, yaml_event_t *e, yyjson_mut_val **ret)
     if (!*ret)
         rc = too_large(l);
     else if (++l->depth > NEAP_JSON_DEPTH_MAX)
-        rc = neap_err_set(l->err, NEAP_EBADREQUEST, "yaml: exceeded max depth of %d",
-                          NEAP_JSON_DEPTH_MAX);
+        rc = too_deep(l);
     else
         rc = is_map ? mapping(l, *ret) : sequence(l, *ret);
     l->depth--;
@@ -284,6 +316,8 @@ static int load(struct loader *l)
         if ((rc = node(l, &e, &root)))
             return rc;
     }
+    if (l->duplicates) /* the last one wins, as in JSON */
+        neap_json_dedupe(NULL, root);
     yyjson_mut_doc_set_root(l->doc, root ? root : yyjson_mut_null(l->doc));
     return 0;
 }
@@ -305,19 +339,54 @@ int neap_yaml_parse(struct neap_arena *arena, const char *yaml, size_t len,
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* Controls of Unicode (C1, line separators, the byte order mark, what is no character): they break lines
+ * or are refused when they stand as they are. Their code and length, or 0. */
+static unsigned special_sequence(const char *s, size_t len)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    unsigned code = 0;
+    if (len >= 2 && u[0] == 0xc2 && u[1] < 0xa0)
+        return u[1];
+    if (len >= 3 && (u[0] == 0xe2 || u[0] == 0xef))
+        code = (u[0] & 0xfu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu);
+    return code == 0x2028 || code == 0x2029 || code == 0xfeff || code >= 0xfffe ? code : 0;
+}
+
+/* A double-quoted scalar: a JSON string, with what YAML refuses escaped. */
+static void write_quoted(struct neap_buf *out, const char *s, size_t len)
+{
+    struct neap_buf json = NEAP_BUF_INIT;
+    neap_buf_json_string(&json, s, len);
+    size_t from = 0;
+    for (size_t i = 0; i < json.len; i++) {
+        unsigned code = json.data[i] == 127 ? 127 : special_sequence(json.data + i, json.len - i);
+        if (!code)
+            continue;
+        neap_buf_append(out, json.data + from, i - from);
+        neap_buf_printf(out, "\\u%04x", code);
+        i += code == 127 ? 0 : code < 0x800 ? 1 : 2;
+        from = i + 1;
+    }
+    neap_buf_append(out, json.data + from, json.len - from);
+    neap_buf_done(&json);
+}
+
 /* A plain scalar that would be read back as something else needs quotes; so does what YAML's syntax takes. */
 static bool needs_quotes(const char *s, size_t len)
 {
     bool negative;
     uint64_t u;
     if (one_of(s, yaml_null) || one_of(s, yaml_true) || one_of(s, yaml_false) ||
-        parse_integer(s, &negative, &u) || looks_like_float(s) || strlen(s) != len)
+        one_of(s, yaml_not_finite) || parse_integer(s, &negative, &u) || strlen(s) != len)
+        return true;
+    /* numbers, and what other readers take for times */
+    if ((*s >= '0' && *s <= '9') || is_float(s))
         return true;
     if (strchr("!&*-?|>@`%{}[],#:'\"= \t~<", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':')
         return true;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c < 32 || c == 127 || c == 0xe2 || c == 0xc2 ||
+        if (c < 32 || c == 127 || special_sequence(s + i, len - i) ||
             (c == ':' && s[i + 1] == ' ') || (c == '#' && s[i - 1] == ' '))
             return true;
     }
@@ -336,7 +405,7 @@ static bool literal_ok(const char *s, size_t len)
         return false;
     for (size_t i = 0; i < len; i++)
         if (((unsigned char)s[i] < 32 && s[i] != '\n') || s[i] == 127 ||
-            (s[i] == ' ' && (s[i + 1] == '\n' || i + 1 == len)))
+            special_sequence(s + i, len - i) || (s[i] == ' ' && (s[i + 1] == '\n' || i + 1 == len)))
             return false;
     return true;
 }
@@ -369,8 +438,8 @@ static void write_string(struct neap_buf *out, const char *s, size_t len, unsign
         write_literal(out, s, len, depth ? depth : 1);
         return;
     }
-    if (needs_quotes(s, len)) /* a JSON string is a YAML double-quoted one */
-        neap_buf_json_string(out, s, len);
+    if (needs_quotes(s, len))
+        write_quoted(out, s, len);
     else
         neap_buf_append(out, s, len);
     neap_buf_char(out, '\n');
@@ -396,7 +465,7 @@ static void write_map(struct neap_buf *out, yyjson_mut_val *v, unsigned depth, b
         const char *key = yyjson_mut_get_str(keys[i]);
         size_t len = yyjson_mut_get_len(keys[i]);
         if (needs_quotes(key, len) || len == 0)
-            neap_buf_json_string(out, key, len);
+            write_quoted(out, key, len);
         else
             neap_buf_append(out, key, len);
         neap_buf_char(out, ':');

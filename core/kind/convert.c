@@ -39,6 +39,8 @@ static const char ANNOTATION_BEHAVIOR[] = "autoscaling.alpha.kubernetes.io/behav
 static const char ANNOTATION_CONDITIONS[] = "autoscaling.alpha.kubernetes.io/conditions";
 static const char ANNOTATION_CURRENT[] = "autoscaling.alpha.kubernetes.io/current-metrics";
 
+enum { ANNOTATION_MEMORY_MAX = 16 << 20 };
+
 static bool is_cpu_metric(yyjson_mut_val *metric, const char *value_at)
 {
     return yyjson_mut_equals_str(yyjson_mut_obj_get(metric, "type"), "Resource") &&
@@ -61,19 +63,29 @@ static void annotate(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *name
     neap_buf_done(&b);
 }
 
-/* Takes an annotation out and parses it; NULL: none, or not JSON. */
-static yyjson_mut_val *unannotate(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *name)
+/* Takes an annotation out and reads it as <section>'s <field>; NULL: none, or it is no such value. A client
+ * may have written anything there: it is bounded and decoded as the field would be. */
+static yyjson_mut_val *unannotate(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *name,
+                                  const struct neap_field *section, const char *field)
 {
     yyjson_mut_val *annotations = neap_json_at(root, "metadata.annotations");
-    yyjson_mut_val *v = yyjson_mut_obj_remove_key(annotations, name);
+    yyjson_mut_val *v = yyjson_mut_obj_remove_key(annotations, name), *ret = NULL;
     if (annotations && yyjson_mut_obj_size(annotations) == 0)
         neap_json_set_at(doc, root, "metadata.annotations", NULL);
     if (!yyjson_mut_is_str(v))
         return NULL;
-    yyjson_doc *parsed = yyjson_read(yyjson_mut_get_str(v), yyjson_mut_get_len(v), 0);
-    yyjson_mut_val *copy = parsed ? yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed)) : NULL;
-    yyjson_doc_free(parsed);
-    return copy;
+    struct neap_arena *arena = neap_arena_new(ANNOTATION_MEMORY_MAX);
+    yyjson_mut_doc *parsed;
+    if (neap_json_parse(arena, yyjson_mut_get_str(v), yyjson_mut_get_len(v), NULL, &parsed, NULL) ==
+        0) {
+        yyjson_mut_val *holder = yyjson_mut_obj(doc);
+        yyjson_mut_obj_add(holder, yyjson_mut_str(doc, field),
+                           yyjson_mut_val_mut_copy(doc, yyjson_mut_doc_get_root(parsed)));
+        if (neap_kind_decode(doc, holder, section->shape.type, NEAP_FV_IGNORE, NULL, NULL) == 0)
+            ret = yyjson_mut_obj_remove_key(holder, field);
+    }
+    neap_arena_free(arena);
+    return ret;
 }
 
 /* Moves the CPU metric out of a list into one number; what remains becomes an annotation. */
@@ -119,19 +131,18 @@ static void add_cpu(yyjson_mut_doc *doc, yyjson_mut_val *metrics, yyjson_mut_val
     neap_json_set_at(doc, m, "resource.name", yyjson_mut_str(doc, "cpu"));
     if (spec)
         neap_json_set_at(doc, m, "resource.target.type", yyjson_mut_str(doc, "Utilization"));
-    neap_json_set_at(doc, m,
-                     spec ? "resource.target.averageUtilization"
-                          : "resource.current.averageUtilization",
-                     value);
+    neap_json_set_at(
+        doc, m, spec ? "resource.target.averageUtilization" : "resource.current.averageUtilization",
+        value);
     yyjson_mut_arr_prepend(metrics, m);
 }
 
-static void restore_cpu(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *section,
+static void restore_cpu(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct neap_field *section,
                         const char *list, const char *field, const char *annotation, bool spec)
 {
-    yyjson_mut_val *holder = yyjson_mut_obj_get(root, section);
+    yyjson_mut_val *holder = yyjson_mut_obj_get(root, section->name);
     yyjson_mut_val *value = yyjson_mut_obj_remove_key(holder, field);
-    yyjson_mut_val *metrics = unannotate(doc, root, annotation);
+    yyjson_mut_val *metrics = unannotate(doc, root, annotation, section, list);
     if (!yyjson_mut_is_arr(metrics))
         metrics = yyjson_mut_arr(doc);
     if (value)
@@ -140,14 +151,16 @@ static void restore_cpu(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *s
         yyjson_mut_obj_put(holder, yyjson_mut_str(doc, list), metrics);
 }
 
-static void hpa_to_storage(yyjson_mut_doc *doc, yyjson_mut_val *root)
+static void hpa_to_storage(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct neap_kind *to)
 {
-    restore_cpu(doc, root, "spec", "metrics", "targetCPUUtilizationPercentage", ANNOTATION_METRICS,
+    const struct neap_field *spec = neap_type_field(to->type, "spec", 4);
+    const struct neap_field *status = neap_type_field(to->type, "status", 6);
+    restore_cpu(doc, root, spec, "metrics", "targetCPUUtilizationPercentage", ANNOTATION_METRICS,
                 true);
-    restore_cpu(doc, root, "status", "currentMetrics", "currentCPUUtilizationPercentage",
+    restore_cpu(doc, root, status, "currentMetrics", "currentCPUUtilizationPercentage",
                 ANNOTATION_CURRENT, false);
-    yyjson_mut_val *behavior = unannotate(doc, root, ANNOTATION_BEHAVIOR);
-    yyjson_mut_val *conditions = unannotate(doc, root, ANNOTATION_CONDITIONS);
+    yyjson_mut_val *behavior = unannotate(doc, root, ANNOTATION_BEHAVIOR, spec, "behavior");
+    yyjson_mut_val *conditions = unannotate(doc, root, ANNOTATION_CONDITIONS, status, "conditions");
     if (yyjson_mut_is_obj(behavior))
         neap_json_set_at(doc, root, "spec.behavior", behavior);
     if (yyjson_mut_is_arr(conditions))
@@ -168,7 +181,7 @@ int neap_kind_convert(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct ne
     if (strcmp(name, "event") == 0)
         convert_event(doc, root, to_storage);
     else if (to_storage)
-        hpa_to_storage(doc, root);
+        hpa_to_storage(doc, root, to);
     else
         hpa_to_v1(doc, root);
     neap_kind_api_version(to, api_version);

@@ -1,6 +1,7 @@
 /* Kubernetes' protobuf to a tree, by the kind tables. Source: protobuf wire format; the envelope "k8s\0"
  * and message Unknown of k8s.io/apimachinery. What comes out is decoded like JSON afterwards. */
 #include "kind_internal.h"
+#include <math.h>
 #include <time.h>
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
@@ -241,7 +242,8 @@ static yyjson_mut_val *value(struct context *c, const struct item *i, const stru
         return yyjson_mut_sint(c->doc, (int64_t)i->varint);
     case NEAP_T_DOUBLE:
         memcpy(&d, &i->varint, sizeof(d));
-        return yyjson_mut_real(c->doc, d);
+        /* JSON knows no infinity, and what is stored is JSON */
+        return isfinite(d) ? yyjson_mut_real(c->doc, d) : NULL;
     default:
         return NULL;
     }
@@ -262,7 +264,8 @@ static int map_entry(struct context *c, struct reader r, const struct neap_shape
     yyjson_mut_val *k = text(c, key), *parsed = rc == 0 ? value(c, &v, s->item) : NULL;
     if (!k || !parsed)
         return bad(c, "a map entry is malformed");
-    yyjson_mut_obj_put(obj, k, parsed);
+    yyjson_mut_obj_add(obj, k,
+                       parsed); /* twice is seen to at the end: looking each time is quadratic */
     return 0;
 }
 
@@ -385,9 +388,10 @@ int neap_protobuf_parse(struct neap_arena *arena, const void *data, size_t len,
     struct context c = {.doc = yyjson_mut_doc_new(neap_arena_alc(arena)), .err = err};
     const uint8_t *bytes = data;
     if (len < 4 || memcmp(bytes, prefix, 4) != 0)
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "provided data does not appear to be a protobuf message, expected prefix "
-                            "[107 56 115 0]");
+        return neap_err_set(
+            err, NEAP_EBADREQUEST,
+            "provided data does not appear to be a protobuf message, expected prefix "
+            "[107 56 115 0]");
     yyjson_mut_val *root = c.doc ? yyjson_mut_obj(c.doc) : NULL;
     if (!root)
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large to be decoded");
@@ -406,6 +410,7 @@ int neap_protobuf_parse(struct neap_arena *arena, const void *data, size_t len,
         rc = message(&c, raw, type, NULL, 0, root);
     if (rc)
         return rc;
+    neap_json_dedupe(NULL, root);
     yyjson_mut_doc_set_root(c.doc, root);
     *ret = c.doc;
     return 0;

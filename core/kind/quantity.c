@@ -6,6 +6,7 @@
 typedef __int128 nano_t;
 static const nano_t NANO = 1000000000;
 static const nano_t NANO_MAX = (nano_t)INT64_MAX * 1000000000;
+static const nano_t ROOM = (nano_t)1 << 125; /* may be doubled once more */
 
 enum format { DECIMAL_SI, BINARY_SI, DECIMAL_EXPONENT };
 
@@ -120,9 +121,15 @@ static bool parse(const char *s, size_t len, nano_t *ret, enum format *format)
             scaled *= 10;
             x--;
         }
-        while (e > 0 && scaled <= ((nano_t)1 << 125)) {
-            scaled *= 2;
-            e--;
+        while (e > 0 && (x < 0 || scaled <= ROOM)) {
+            if (scaled <= ROOM) {
+                scaled *= 2;
+                e--;
+            } else { /* many decimals: the last ones make room */
+                rest = rest || scaled % 10;
+                scaled /= 10;
+                x++;
+            }
         }
         v = e > 0 ? NANO_MAX : scale(scaled, 10, x);
     } else {

@@ -172,14 +172,54 @@ static int quantity_normalise(yyjson_mut_doc *doc, yyjson_mut_val *v, bool milli
 
 /* ---- durations ("1h2m0.5s") --------------------------------------------------------------------- */
 
-static bool duration_parse(const char *s, int64_t *ret_ns)
+/* "1.5h": whole and fraction apart, so that no digit is lost; digits of the fraction beyond 18 count
+ * for nothing. false: not a number, or too large. */
+static bool duration_number(const char **at, uint64_t *whole, uint64_t *fraction, uint64_t *scale)
+{
+    const char *s = *at;
+    unsigned digits = 0;
+    *whole = *fraction = 0;
+    *scale = 1;
+    for (; *s >= '0' && *s <= '9'; s++, digits++) {
+        if (*whole > (UINT64_MAX / 2 - 9) / 10)
+            return false;
+        *whole = *whole * 10 + (uint64_t)(*s - '0');
+    }
+    if (*s == '.') {
+        for (s++; *s >= '0' && *s <= '9'; s++, digits++) {
+            if (*scale >= 1000000000000000000ull)
+                continue;
+            *fraction = *fraction * 10 + (uint64_t)(*s - '0');
+            *scale *= 10;
+        }
+    }
+    *at = s;
+    return digits > 0;
+}
+
+/* Nanoseconds of the unit at *at; 0: none. */
+static uint64_t duration_unit(const char **at)
 {
     static const struct {
-        const char *unit;
-        double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
-    double total = 0;
+        const char *text;
+        uint64_t ns;
+    } units[] = {{"ns", 1},       {"us", 1000},      {"\302\265s", 1000}, {"\316\274s", 1000},
+                 {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000},  {"h", 3600000000000}};
+    size_t len = strcspn(*at, "0123456789.");
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(units); i++) {
+        if (strlen(units[i].text) == len && strncmp(units[i].text, *at, len) == 0) {
+            *at += len;
+            return units[i].ns;
+        }
+    }
+    return 0;
+}
+
+static bool duration_parse(const char *s, int64_t *ret_ns)
+{
     bool negative = *s == '-';
+    const unsigned __int128 most = (unsigned __int128)INT64_MAX + negative;
+    unsigned __int128 total = 0;
     if (*s == '-' || *s == '+')
         s++;
     if (strcmp(s, "0") == 0) {
@@ -189,22 +229,14 @@ static bool duration_parse(const char *s, int64_t *ret_ns)
     if (!*s)
         return false;
     while (*s) {
-        char *end;
-        if ((*s < '0' || *s > '9') && *s != '.')
+        uint64_t whole, fraction, scale, unit;
+        if (!duration_number(&s, &whole, &fraction, &scale) || !(unit = duration_unit(&s)))
             return false;
-        double n = strtod(s, &end);
-        size_t u = 0, len = strcspn(end, "0123456789.");
-        for (; u < NEAP_ARRAY_LEN(units); u++)
-            if (strlen(units[u].unit) == len && strncmp(units[u].unit, end, len) == 0)
-                break;
-        if (end == s || u == NEAP_ARRAY_LEN(units))
+        total += (unsigned __int128)whole * unit + (unsigned __int128)fraction * unit / scale;
+        if (total > most)
             return false;
-        total += n * units[u].ns;
-        s = end + len;
     }
-    if (total > 9.2e18)
-        return false;
-    *ret_ns = negative ? -(int64_t)total : (int64_t)total;
+    *ret_ns = negative ? (int64_t)(0 - (uint64_t)total) : (int64_t)total;
     return true;
 }
 
@@ -236,8 +268,8 @@ static void duration_format(int64_t ns, char out[64])
         snprintf(seconds, sizeof(seconds), "%.9f", (double)(u % 60000000000ull) / 1e9);
         trim_fraction(seconds);
         if (h)
-            snprintf(out, 64, "%s%lluh%llum%ss", sign, (unsigned long long)h,
-                     (unsigned long long)m, seconds);
+            snprintf(out, 64, "%s%lluh%llum%ss", sign, (unsigned long long)h, (unsigned long long)m,
+                     seconds);
         else if (m)
             snprintf(out, 64, "%s%llum%ss", sign, (unsigned long long)m, seconds);
         else

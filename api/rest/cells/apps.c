@@ -2,16 +2,6 @@
 #include "cells.h"
 #include <neap/clock.h>
 
-#define CELL(fn)                                                                                   \
-    static void fn(const struct rest_cell_context *x __attribute__((unused)), yyjson_val *root,    \
-                   struct neap_buf *out)
-
-static void take(struct neap_buf *out, struct neap_buf *text, const char *dflt)
-{
-    cell_or(out, text->len ? text->data : "", dflt);
-    neap_buf_done(text);
-}
-
 static yyjson_val *pod_spec(yyjson_val *root)
 {
     yyjson_val *cron = cell_at(root, "spec.jobTemplate.spec.template.spec");
@@ -27,7 +17,7 @@ static void containers(yyjson_val *root, const char *field, struct neap_buf *out
     {
         neap_buf_printf(&text, "%s%s", i ? "," : "", cell_str(c, field));
     }
-    take(out, &text, "");
+    cell_take(out, &text, "");
 }
 
 CELL(workload_containers)
@@ -50,7 +40,7 @@ CELL(workload_selector)
         cell_selector(&text, strcmp(cell_str(root, "kind"), "CronJob") == 0
                                  ? cell_at(root, "spec.jobTemplate.spec.selector")
                                  : cell_at(root, "spec.selector"));
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 CELL(ready)
@@ -60,11 +50,22 @@ CELL(ready)
                     replicas ? (long long)yyjson_get_sint(replicas) : 0LL);
 }
 
+/* Numbers, though the columns' type is string. */
+CELL(deployment_updated)
+{
+    neap_buf_printf(out, "%lld", (long long)cell_int(root, "status.updatedReplicas"));
+}
+
+CELL(deployment_available)
+{
+    neap_buf_printf(out, "%lld", (long long)cell_int(root, "status.availableReplicas"));
+}
+
 CELL(daemon_selector)
 {
     struct neap_buf text = NEAP_BUF_INIT;
     cell_labels(&text, cell_at(root, "spec.template.spec.nodeSelector"));
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 CELL(revision_controller)
@@ -79,9 +80,9 @@ CELL(revision_controller)
         struct neap_buf text = NEAP_BUF_INIT;
         for (const char *p = cell_str(o, "kind"); *p; p++)
             neap_buf_char(&text, *p >= 'A' && *p <= 'Z' ? (char)(*p | 32) : *p);
-        neap_buf_printf(&text, "%s%.*s/%s", slash ? "." : "",
-                        slash ? (int)(slash - version) : 0, version, cell_str(o, "name"));
-        take(out, &text, "<none>");
+        neap_buf_printf(&text, "%s%.*s/%s", slash ? "." : "", slash ? (int)(slash - version) : 0,
+                        version, cell_str(o, "name"));
+        cell_take(out, &text, "<none>");
         return;
     }
     cell_text(out, "<none>");
@@ -103,20 +104,21 @@ static bool job_condition(yyjson_val *root, const char *type)
 
 CELL(job_status)
 {
-    const char *s = job_condition(root, "Complete")               ? "Complete"
-                    : job_condition(root, "Failed")               ? "Failed"
+    const char *s = job_condition(root, "Complete")                 ? "Complete"
+                    : job_condition(root, "Failed")                 ? "Failed"
                     : *cell_str(root, "metadata.deletionTimestamp") ? "Terminating"
-                    : job_condition(root, "Suspended")            ? "Suspended"
-                    : job_condition(root, "FailureTarget")        ? "FailureTarget"
-                    : job_condition(root, "SuccessCriteriaMet")   ? "SuccessCriteriaMet"
-                                                                  : "Running";
+                    : job_condition(root, "Suspended")              ? "Suspended"
+                    : job_condition(root, "FailureTarget")          ? "FailureTarget"
+                    : job_condition(root, "SuccessCriteriaMet")     ? "SuccessCriteriaMet"
+                                                                    : "Running";
     cell_text(out, s);
 }
 
 CELL(job_completions)
 {
     yyjson_val *completions = cell_at(root, "spec.completions");
-    int64_t done = cell_int(root, "status.succeeded"), parallel = cell_int(root, "spec.parallelism");
+    int64_t done = cell_int(root, "status.succeeded"),
+            parallel = cell_int(root, "spec.parallelism");
     if (completions)
         neap_buf_printf(out, "\"%lld/%lld\"", (long long)done,
                         (long long)yyjson_get_sint(completions));
@@ -154,6 +156,13 @@ CELL(cron_last)
         cell_age(x, t, out);
     else
         cell_text(out, "<none>");
+}
+
+/* Text, though the column's type is boolean. */
+CELL(cron_suspend)
+{
+    yyjson_val *v = cell_at(root, "spec.suspend");
+    cell_text(out, !v ? "<unset>" : yyjson_get_bool(v) ? "True" : "False");
 }
 
 CELL(cron_zone)
@@ -203,8 +212,7 @@ static void hpa_value(struct neap_buf *text, yyjson_val *current, yyjson_val *ta
     bool average = *cell_str(target, "averageValue");
     const char *now = cell_str(current, average ? "averageValue" : "value");
     neap_buf_printf(text, "%s/%s%s", *now ? now : "<unknown>",
-                    cell_str(target, average ? "averageValue" : "value"),
-                    "");
+                    cell_str(target, average ? "averageValue" : "value"), "");
 }
 
 CELL(hpa_targets)
@@ -226,7 +234,7 @@ CELL(hpa_targets)
                             (long long)yyjson_get_sint(t));
         else if (t)
             neap_buf_printf(&text, "cpu: <unknown>/%lld%%", (long long)yyjson_get_sint(t));
-        take(out, &text, "<none>");
+        cell_take(out, &text, "<none>");
         return;
     }
     yyjson_arr_foreach(metrics, i, n, m)
@@ -246,7 +254,7 @@ CELL(hpa_targets)
     }
     if (total > shown && shown)
         neap_buf_printf(&text, " + %zu more...", total - shown);
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 const struct rest_cell rest_cells_apps[] = {
@@ -254,6 +262,8 @@ const struct rest_cell rest_cells_apps[] = {
     {"workload-images", workload_images},
     {"workload-selector", workload_selector},
     {"deployment-ready", ready},
+    {"deployment-updated", deployment_updated},
+    {"deployment-available", deployment_available},
     {"statefulset-ready", ready},
     {"daemonset-node-selector", daemon_selector},
     {"controllerrevision-controller", revision_controller},
@@ -263,6 +273,7 @@ const struct rest_cell rest_cells_apps[] = {
     {"cronjob-active", cron_active},
     {"cronjob-last-schedule", cron_last},
     {"cronjob-timezone", cron_zone},
+    {"cronjob-suspend", cron_suspend},
     {"horizontalpodautoscaler-reference", hpa_reference},
     {"horizontalpodautoscaler-minpods", hpa_min},
     {"horizontalpodautoscaler-maxpods", hpa_max},

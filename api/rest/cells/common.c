@@ -27,6 +27,57 @@ void cell_or(struct neap_buf *out, const char *s, const char *dflt)
     cell_text(out, s && *s ? s : dflt);
 }
 
+void cell_take(struct neap_buf *out, struct neap_buf *text, const char *dflt)
+{
+    cell_or(out, text->len ? text->data : "", dflt);
+    neap_buf_done(text);
+}
+
+void cell_join(struct neap_buf *text, yyjson_val *list, const char *field, const char *sep)
+{
+    size_t i, n;
+    yyjson_val *e;
+    yyjson_arr_foreach(list, i, n, e)
+    {
+        const char *s = field ? cell_str(e, field) : yyjson_get_str(e);
+        if (s && *s)
+            neap_buf_printf(text, "%s%s", text->len ? sep : "", s);
+    }
+}
+
+yyjson_val *cell_by_type(yyjson_val *list, const char *type)
+{
+    size_t i, n;
+    yyjson_val *e;
+    yyjson_arr_foreach(list, i, n, e)
+    {
+        if (strcmp(cell_str(e, "type"), type) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+void rest_cell_path(const struct rest_cell_context *x, const struct neap_column *col,
+                    yyjson_val *root, struct neap_buf *out)
+{
+    yyjson_val *v = neap_json_val_at(root, col->path);
+    if (strcmp(col->path, "metadata.creationTimestamp") == 0 && strcmp(col->name, "Age") == 0) {
+        cell_age(x, yyjson_get_str(v), out);
+    } else if (yyjson_is_str(v)) {
+        neap_buf_json_string(out, yyjson_get_str(v), yyjson_get_len(v));
+    } else if (yyjson_is_bool(v)) {
+        neap_buf_str(out, yyjson_get_bool(v) ? "true" : "false");
+    } else if (yyjson_is_num(v)) {
+        neap_buf_printf(out, "%lld", (long long)yyjson_get_sint(v));
+    } else if (strcmp(col->type, "integer") == 0) {
+        neap_buf_char(out, '0');
+    } else if (strcmp(col->type, "boolean") == 0) {
+        neap_buf_str(out, "false");
+    } else {
+        cell_text(out, "");
+    }
+}
+
 /* As kubectl's HumanDuration: two units while small. */
 void cell_duration(int64_t s, char out[32])
 {
@@ -88,51 +139,101 @@ void cell_labels(struct neap_buf *text, yyjson_val *map)
         neap_buf_str(text, "<none>");
 }
 
-static void requirement(struct neap_buf *text, yyjson_val *e)
+/* What a sorted cell shows at most: cells are for people. */
+#define SHOWN_MAX 64
+
+struct requirement {
+    const char *key, *value; /* value: of matchLabels */
+    yyjson_val *expression;
+};
+
+static int by_key(const void *a, const void *b)
 {
-    const char *op = cell_str(e, "operator"), *key = cell_str(e, "key");
-    if (strcmp(op, "Exists") == 0) {
-        neap_buf_str(text, key);
-        return;
-    }
-    if (strcmp(op, "DoesNotExist") == 0) {
-        neap_buf_printf(text, "!%s", key);
-        return;
-    }
-    neap_buf_printf(text, "%s %s (", key, strcmp(op, "In") == 0 ? "in" : "notin");
-    size_t i, n;
+    return strcmp(((const struct requirement *)a)->key, ((const struct requirement *)b)->key);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void write_values(struct neap_buf *text, yyjson_val *values)
+{
+    const char *sorted[SHOWN_MAX];
+    size_t i, n, count = 0;
     yyjson_val *v;
-    yyjson_arr_foreach(yyjson_obj_get(e, "values"), i, n, v)
+    yyjson_arr_foreach(values, i, n, v)
     {
-        neap_buf_printf(text, "%s%s", i ? "," : "", yyjson_get_str(v));
+        if (count < NEAP_ARRAY_LEN(sorted) && yyjson_is_str(v))
+            sorted[count++] = yyjson_get_str(v);
     }
-    neap_buf_char(text, ')');
+    qsort(sorted, count, sizeof(*sorted), by_text);
+    for (i = 0; i < count; i++)
+        neap_buf_printf(text, "%s%s", i ? "," : "", sorted[i]);
+}
+
+static void write_requirement(struct neap_buf *text, const struct requirement *r)
+{
+    const char *op = r->expression ? cell_str(r->expression, "operator") : "=";
+    if (!r->expression) {
+        neap_buf_printf(text, "%s=%s", r->key, r->value);
+    } else if (strcmp(op, "Exists") == 0) {
+        neap_buf_str(text, r->key);
+    } else if (strcmp(op, "DoesNotExist") == 0) {
+        neap_buf_printf(text, "!%s", r->key);
+    } else {
+        neap_buf_printf(text, "%s %s (", r->key, strcmp(op, "In") == 0 ? "in" : "notin");
+        write_values(text, yyjson_obj_get(r->expression, "values"));
+        neap_buf_char(text, ')');
+    }
 }
 
 void cell_selector(struct neap_buf *text, yyjson_val *selector)
 {
-    size_t i, n;
+    struct requirement list[SHOWN_MAX];
+    size_t i, n, count = 0;
     yyjson_val *k, *v;
     yyjson_obj_foreach(yyjson_obj_get(selector, "matchLabels"), i, n, k, v)
     {
-        neap_buf_printf(text, "%s%s=%s", text->len ? "," : "", yyjson_get_str(k),
-                        yyjson_get_str(v));
+        if (count < NEAP_ARRAY_LEN(list) && yyjson_is_str(v))
+            list[count++] = (struct requirement){yyjson_get_str(k), yyjson_get_str(v), NULL};
     }
     yyjson_arr_foreach(yyjson_obj_get(selector, "matchExpressions"), i, n, v)
     {
-        if (text->len)
-            neap_buf_char(text, ',');
-        requirement(text, v);
+        if (count < NEAP_ARRAY_LEN(list))
+            list[count++] = (struct requirement){cell_str(v, "key"), NULL, v};
+    }
+    qsort(list, count, sizeof(*list), by_key);
+    for (i = 0; i < count; i++) {
+        neap_buf_str(text, i ? "," : "");
+        write_requirement(text, &list[i]);
     }
     if (!text->len)
         neap_buf_str(text, "<none>");
 }
 
+void cell_addresses(struct neap_buf *text, yyjson_val *ingress)
+{
+    const char *sorted[SHOWN_MAX];
+    size_t i, n, count = 0;
+    yyjson_val *e;
+    yyjson_arr_foreach(ingress, i, n, e)
+    {
+        const char *s = *cell_str(e, "ip") ? cell_str(e, "ip") : cell_str(e, "hostname");
+        if (*s && count < NEAP_ARRAY_LEN(sorted))
+            sorted[count++] = s;
+    }
+    qsort(sorted, count, sizeof(*sorted), by_text);
+    for (i = 0; i < count; i++)
+        if (i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0)
+            neap_buf_printf(text, "%s%s", text->len ? "," : "", sorted[i]);
+}
+
 rest_cell_fn rest_cell_by_name(const char *name)
 {
     static const struct rest_cell *const tables[] = {
-        rest_cells_pods,       rest_cells_core,    rest_cells_apps,     rest_cells_policy, rest_cells_events,
-        rest_cells_networking, rest_cells_storage, rest_cells_admission};
+        rest_cells_pods,   rest_cells_core,       rest_cells_apps,    rest_cells_policy,
+        rest_cells_events, rest_cells_networking, rest_cells_storage, rest_cells_admission};
     for (size_t t = 0; t < NEAP_ARRAY_LEN(tables); t++)
         for (const struct rest_cell *c = tables[t]; c->name; c++)
             if (strcmp(c->name, name) == 0)

@@ -1,16 +1,6 @@
 /* Cells of nodes, services, configuration, volumes of the core group. */
 #include "cells.h"
 
-#define CELL(fn)                                                                                   \
-    static void fn(const struct rest_cell_context *x __attribute__((unused)), yyjson_val *root,    \
-                   struct neap_buf *out)
-
-static void take(struct neap_buf *out, struct neap_buf *text, const char *dflt)
-{
-    cell_or(out, text->len ? text->data : "", dflt);
-    neap_buf_done(text);
-}
-
 static int64_t size_of(yyjson_val *v)
 {
     return (int64_t)(yyjson_is_arr(v) ? yyjson_arr_size(v) : yyjson_obj_size(v));
@@ -19,12 +9,12 @@ static int64_t size_of(yyjson_val *v)
 CELL(configmap_data)
 {
     int64_t n = size_of(cell_at(root, "data")) + size_of(cell_at(root, "binaryData"));
-    neap_buf_printf(out, "\"%lld\"", (long long)n);
+    neap_buf_printf(out, "%lld", (long long)n);
 }
 
 CELL(secret_data)
 {
-    neap_buf_printf(out, "\"%lld\"", (long long)size_of(cell_at(root, "data")));
+    neap_buf_printf(out, "%lld", (long long)size_of(cell_at(root, "data")));
 }
 
 /* ---- nodes ---- */
@@ -43,7 +33,7 @@ CELL(node_status)
         neap_buf_str(&text, "Unknown");
     if (yyjson_get_bool(cell_at(root, "spec.unschedulable")))
         neap_buf_str(&text, ",SchedulingDisabled");
-    take(out, &text, "Unknown");
+    cell_take(out, &text, "Unknown");
 }
 
 static int by_text(const void *a, const void *b)
@@ -72,7 +62,7 @@ CELL(node_roles)
     for (i = 0; i < count; i++)
         if (i == 0 || strcmp(roles[i], roles[i - 1]) != 0)
             neap_buf_printf(&text, "%s%s", text.len ? "," : "", roles[i]);
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 static void node_address(yyjson_val *root, const char *type, struct neap_buf *out)
@@ -118,20 +108,7 @@ CELL(node_runtime)
 
 CELL(service_cluster_ip)
 {
-    const char *first = yyjson_get_str(yyjson_arr_get_first(cell_at(root, "spec.clusterIPs")));
-    cell_or(out, first && *first ? first : cell_str(root, "spec.clusterIP"), "<none>");
-}
-
-static void join(struct neap_buf *text, yyjson_val *list, const char *field)
-{
-    size_t i, n;
-    yyjson_val *e;
-    yyjson_arr_foreach(list, i, n, e)
-    {
-        const char *s = field ? cell_str(e, field) : yyjson_get_str(e);
-        if (s && *s)
-            neap_buf_printf(text, "%s%s", text->len ? "," : "", s);
-    }
+    cell_or(out, yyjson_get_str(yyjson_arr_get_first(cell_at(root, "spec.clusterIPs"))), "<none>");
 }
 
 CELL(service_external_ip)
@@ -143,15 +120,10 @@ CELL(service_external_ip)
         cell_text(out, cell_str(root, "spec.externalName"));
         return;
     }
-    size_t i, n;
-    yyjson_val *e;
-    yyjson_arr_foreach(balancer ? cell_at(root, "status.loadBalancer.ingress") : NULL, i, n, e)
-    {
-        const char *s = *cell_str(e, "ip") ? cell_str(e, "ip") : cell_str(e, "hostname");
-        neap_buf_printf(&text, "%s%s", text.len ? "," : "", s);
-    }
-    join(&text, cell_at(root, "spec.externalIPs"), NULL);
-    take(out, &text, balancer ? "<pending>" : "<none>");
+    if (balancer)
+        cell_addresses(&text, cell_at(root, "status.loadBalancer.ingress"));
+    cell_join(&text, cell_at(root, "spec.externalIPs"), NULL, ",");
+    cell_take(out, &text, balancer ? "<pending>" : "<none>");
 }
 
 CELL(service_ports)
@@ -166,14 +138,14 @@ CELL(service_ports)
             neap_buf_printf(&text, ":%lld", (long long)cell_int(p, "nodePort"));
         neap_buf_printf(&text, "/%s", cell_str(p, "protocol"));
     }
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 CELL(service_selector)
 {
     struct neap_buf text = NEAP_BUF_INIT;
     cell_labels(&text, cell_at(root, "spec.selector"));
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 /* At most three endpoints are shown. */
@@ -206,7 +178,7 @@ CELL(endpoints)
     }
     if (count > 3)
         neap_buf_printf(&text, " + %zu more...", count - 3);
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 /* ---- volumes ---- */
@@ -234,7 +206,7 @@ CELL(pv_modes)
 {
     struct neap_buf text = NEAP_BUF_INIT;
     access_modes(cell_at(root, "spec.accessModes"), &text);
-    take(out, &text, "");
+    cell_take(out, &text, "");
 }
 
 CELL(pvc_modes)
@@ -242,7 +214,7 @@ CELL(pvc_modes)
     struct neap_buf text = NEAP_BUF_INIT;
     if (*cell_str(root, "spec.volumeName"))
         access_modes(cell_at(root, "status.accessModes"), &text);
-    take(out, &text, "");
+    cell_take(out, &text, "");
 }
 
 CELL(pv_capacity)
@@ -262,7 +234,7 @@ CELL(pv_claim)
     if (cell_at(root, "spec.claimRef"))
         neap_buf_printf(&text, "%s/%s", cell_str(root, "spec.claimRef.namespace"),
                         cell_str(root, "spec.claimRef.name"));
-    take(out, &text, "");
+    cell_take(out, &text, "");
 }
 
 CELL(pv_reason)
@@ -325,7 +297,7 @@ static void quota(yyjson_val *root, bool limits, struct neap_buf *out)
         neap_buf_printf(&text, "%s%s: %s/%s", text.len ? ", " : "", name,
                         used ? yyjson_get_str(used) : "0", yyjson_get_str(v));
     }
-    take(out, &text, "");
+    cell_take(out, &text, "");
 }
 
 CELL(quota_request)
@@ -341,22 +313,22 @@ CELL(quota_limit)
 CELL(template_containers)
 {
     struct neap_buf text = NEAP_BUF_INIT;
-    join(&text, cell_at(root, "template.spec.containers"), "name");
-    take(out, &text, "");
+    cell_join(&text, cell_at(root, "template.spec.containers"), "name", ",");
+    cell_take(out, &text, "");
 }
 
 CELL(template_images)
 {
     struct neap_buf text = NEAP_BUF_INIT;
-    join(&text, cell_at(root, "template.spec.containers"), "image");
-    take(out, &text, "");
+    cell_join(&text, cell_at(root, "template.spec.containers"), "image", ",");
+    cell_take(out, &text, "");
 }
 
 CELL(template_labels)
 {
     struct neap_buf text = NEAP_BUF_INIT;
     cell_labels(&text, cell_at(root, "template.metadata.labels"));
-    take(out, &text, "<none>");
+    cell_take(out, &text, "<none>");
 }
 
 static yyjson_val *healthy(yyjson_val *root)
@@ -374,7 +346,9 @@ static yyjson_val *healthy(yyjson_val *root)
 CELL(component_status)
 {
     const char *s = cell_str(healthy(root), "status");
-    cell_text(out, strcmp(s, "True") == 0 ? "Healthy" : strcmp(s, "False") == 0 ? "Unhealthy" : "Unknown");
+    cell_text(out, strcmp(s, "True") == 0    ? "Healthy"
+                   : strcmp(s, "False") == 0 ? "Unhealthy"
+                                             : "Unknown");
 }
 
 CELL(component_message)

@@ -1,10 +1,6 @@
 /* Cells of events, in both versions: the old names and the new. */
 #include "cells.h"
 
-#define CELL(fn)                                                                                   \
-    static void fn(const struct rest_cell_context *x __attribute__((unused)), yyjson_val *root,    \
-                   struct neap_buf *out)
-
 static const char *either(yyjson_val *root, const char *a, const char *b)
 {
     return *cell_str(root, a) ? cell_str(root, a) : cell_str(root, b);

@@ -1,9 +1,6 @@
 /* Cells of pods. Source: what `kubectl get pods` shows (cells.jsonl of the fact files). */
 #include "cells.h"
 
-#define CELL(fn)                                                                                   \
-    static void fn(const struct rest_cell_context *x, yyjson_val *root, struct neap_buf *out)
-
 static bool condition_true(yyjson_val *root, const char *type)
 {
     size_t i, n;
@@ -161,7 +158,6 @@ static void summarise(struct summary *s, yyjson_val *root)
 CELL(ready)
 {
     struct summary s;
-    (void)x;
     summarise(&s, root);
     neap_buf_printf(out, "\"%lld/%lld\"", (long long)s.ready, (long long)s.total);
 }
@@ -169,7 +165,6 @@ CELL(ready)
 CELL(status)
 {
     struct summary s;
-    (void)x;
     summarise(&s, root);
     cell_text(out, s.reason);
 }
@@ -192,19 +187,16 @@ CELL(restarts)
 CELL(ip)
 {
     const char *first = cell_str(yyjson_arr_get_first(cell_at(root, "status.podIPs")), "ip");
-    (void)x;
     cell_or(out, first, "<none>");
 }
 
 CELL(node)
 {
-    (void)x;
     cell_or(out, cell_str(root, "spec.nodeName"), "<none>");
 }
 
 CELL(nominated)
 {
-    (void)x;
     cell_or(out, cell_str(root, "status.nominatedNodeName"), "<none>");
 }
 
@@ -212,7 +204,6 @@ CELL(gates)
 {
     yyjson_val *list = cell_at(root, "spec.readinessGates"), *g;
     size_t i, n, passed = 0;
-    (void)x;
     if (!yyjson_arr_size(list)) {
         cell_text(out, "<none>");
         return;
@@ -225,8 +216,12 @@ CELL(gates)
 }
 
 const struct rest_cell rest_cells_pods[] = {
-    {"pod-ready", ready},     {"pod-status", status},
-    {"pod-restarts", restarts}, {"pod-ip", ip},
-    {"pod-node", node},       {"pod-nominated-node", nominated},
-    {"pod-readiness-gates", gates}, {0},
+    {"pod-ready", ready},
+    {"pod-status", status},
+    {"pod-restarts", restarts},
+    {"pod-ip", ip},
+    {"pod-node", node},
+    {"pod-nominated-node", nominated},
+    {"pod-readiness-gates", gates},
+    {0},
 };

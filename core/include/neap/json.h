@@ -21,6 +21,9 @@ struct neap_decode_report {
 #define NEAP_JSON_DEPTH_MAX 256
 int neap_json_parse(struct neap_arena *arena, const char *json, size_t len,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err);
+/* Drops all but the last of equal keys, everywhere below <root>, and tells <report> (may be NULL). For
+ * trees that were built by adding; their depth must be bounded. */
+void neap_json_dedupe(struct neap_decode_report *report, yyjson_mut_val *root);
 /* YAML by libyaml's event API into the same document: aliases copied and bounded by the arena, plain
  * scalars resolved as Kubernetes' library does (YAML 1.1: yes, on and 0o7 count). One document. */
 int neap_yaml_parse(struct neap_arena *arena, const char *yaml, size_t len,

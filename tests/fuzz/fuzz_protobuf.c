@@ -1,0 +1,32 @@
+/* Protobuf bodies: the first byte names the kind, the envelope's mark is put before the rest. What is read
+ * goes the way of JSON, and what is written is JSON. */
+#include "fuzz.h"
+
+static void read_one(struct neap_arena *arena, const struct neap_kind *k, const char *bytes,
+                     size_t len)
+{
+    struct neap_err err NEAP_CLEANUP_ERR = NEAP_ERR_INIT;
+    struct neap_buf text NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+    yyjson_mut_doc *doc = NULL;
+    int rc = neap_protobuf_parse(arena, bytes, len, k->type, &doc, &err);
+    FUZZ_CHECK(rc == err.code);
+    if (rc || neap_kind_decode(doc, doc->root, k->type, NEAP_FV_WARN, NULL, &err) != 0 ||
+        neap_arena_exhausted(arena))
+        return;
+    neap_kind_write(&text, doc->root, k->type);
+    FUZZ_CHECK(fuzz_json(arena, text.data, text.len) || neap_arena_exhausted(arena));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 1)
+        return 0;
+    struct neap_arena *arena = neap_arena_new(FUZZ_ARENA_MAX);
+    char *bytes = neap_malloc(size + 3);
+    memcpy(bytes, "k8s", 4);
+    memcpy(bytes + 4, data + 1, size - 1);
+    read_one(arena, neap_kinds[data[0] % neap_kind_count], bytes, size + 3);
+    free(bytes);
+    neap_arena_free(arena);
+    return 0;
+}
