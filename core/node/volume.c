@@ -227,7 +227,8 @@ static bool unchanged(const char *dir, const struct files *f)
 static int write_one(const char *root, const char *path, const void *data, size_t len, int mode, int64_t group)
 {
     char full[4096];
-    snprintf(full, sizeof(full), "%s/%s", root, path);
+    if (snprintf(full, sizeof(full), "%s/%s", root, path) >= (int)sizeof(full))
+        return -ENAMETOOLONG;
     char *slash = strrchr(full, '/');
     *slash = '\0';
     int rc = neap_mkdir_p(full, 0755);

@@ -156,7 +156,7 @@ int pool_load(struct pool *p)
     if (!d)
         return -errno;
     for (struct dirent *e; (e = readdir(d));) {
-        uint32_t slot;
+        uint32_t slot = 0;
         snprintf(path, sizeof path, "%s/%s", p->dir, e->d_name);
         if (e->d_name[0] == '.' || read_number(path, &slot))
             continue;
