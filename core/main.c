@@ -11,7 +11,8 @@
 
 struct command {
     const char *name, *help;
-    const struct neap_option *tables[4];
+    const struct neap_option *tables[5];
+    bool raw; /* gets the arguments as they came, options and all */
     int (*run)(struct neap_config *config, int argc, char **argv);
 };
 
@@ -20,6 +21,13 @@ static int run_server(struct neap_config *config, int argc, char **argv)
     (void)argc;
     (void)argv;
     return neap_server_main(config);
+}
+
+static int run_agent(struct neap_config *config, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return neap_agent_main(config);
 }
 
 static int run_version(struct neap_config *config, int argc, char **argv)
@@ -77,16 +85,19 @@ static int run_plugin(struct neap_config *config, int argc, char **argv)
     return 0;
 }
 
+/* One file and one set of flags serve every command. */
+#define ALL_OPTIONS {neap_common_options, neap_server_options, neap_agent_options}
+
 static const struct command commands[] = {
-    {"server", "serve the API", {neap_common_options, neap_server_options}, run_server},
-    {"version", "print the version", {NULL}, run_version},
-    {"plugin",
-     "list | check FILE: what plugins there are and whether they are sound",
-     {neap_common_options},
+    {"up", "a whole cluster of one node: server and agent", ALL_OPTIONS, true, neap_up_main},
+    {"server", "serve the API", ALL_OPTIONS, false, run_server},
+    {"agent", "run this node's pods", ALL_OPTIONS, false, run_agent},
+    {"image", "import FILE | import --rootfs DIR --name N -- CMD... | list | pull NAME",
+     {neap_common_options, neap_server_options, neap_agent_options, neap_image_options}, false, neap_image_main},
+    {"version", "print the version", {NULL}, false, run_version},
+    {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS, false,
      run_plugin},
-    {"config",
-     "print: the effective configuration, each option with its meaning and origin",
-     {neap_common_options, neap_server_options, neap_agent_options},
+    {"config", "print: the effective configuration, each option with its meaning and origin", ALL_OPTIONS, false,
      run_config},
 };
 
@@ -132,7 +143,7 @@ static int configure(struct neap_config *config, const struct command *c, int *a
 {
     const char *file = config_file(*argc, argv);
     int rc = neap_config_add(config, NULL, file_option, err), words = 0;
-    for (int i = 0; !rc && i < 4 && c->tables[i]; i++)
+    for (int i = 0; !rc && c->tables[i]; i++)
         rc = neap_config_add(config, NULL, c->tables[i], err);
     if (!rc && file)
         rc = neap_config_file(config, file, err);
@@ -151,14 +162,19 @@ static int run(const struct command *c, int argc, char **argv)
 {
     struct neap_err err = NEAP_ERR_INIT;
     struct neap_config *config = neap_config_new();
-    int code;
+    int code, count = argc;
+    char **given = neap_calloc((size_t)argc + 1, sizeof(*given));
+    memcpy(given, argv, (size_t)argc * sizeof(*given));
     if (configure(config, c, &argc, argv, &err)) {
         code = neap_complain(c->name, &err);
+    } else if (c->raw && argc) {
+        code = neap_complain("this command takes options only", NULL);
     } else {
         if (c->tables[0])
             set_log_level(config);
-        code = c->run(config, argc, argv);
+        code = c->raw ? c->run(config, count, given) : c->run(config, argc, argv);
     }
+    free(given);
     neap_err_done(&err);
     neap_config_free(config);
     return code;

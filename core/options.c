@@ -1,6 +1,7 @@
 /* The option tables and what the commands share. */
 #include "server.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +18,7 @@ const struct neap_option neap_common_options[] = {
     {"pod_cidr", NEAP_OPTION_STRING, "10.244.0.0/16", 0, 0, "addresses of pods"},
     {"node_ports", NEAP_OPTION_STRING, "30000-32767", 0, 0, "ports of NodePort Services"},
     {"cluster_domain", NEAP_OPTION_STRING, "cluster.local", 0, 0, "the cluster's DNS domain"},
+    {"node_name", NEAP_OPTION_STRING, NULL, 0, 0, "this node's name; default: the host's"},
     {0},
 };
 
@@ -33,14 +35,13 @@ const struct neap_option neap_server_options[] = {
     {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
      "a folder of your own controllers and admission rules"},
     {"advertise", NEAP_OPTION_STRING, NULL, 0, 0,
-     "address at which pods reach the API; default: the listening one"},
+     "address at which pods reach the API: served as well; default: the listening one"},
     {0},
 };
 
 const struct neap_option neap_agent_options[] = {
-    {"node_name", NEAP_OPTION_STRING, NULL, 0, 0, "this node's name; default: the host's"},
     {"node_ip", NEAP_OPTION_STRING, NULL, 0, 0,
-     "this node's address; default: source of the default route"},
+     "this node's address; default: the network plugin's"},
     {"runtime", NEAP_OPTION_STRING, "oci", 0, 0, "runtime plugin"},
     {"network", NEAP_OPTION_STRING, "veth", 0, 0, "network plugin"},
     {"proxy", NEAP_OPTION_STRING, "nft", 0, 0, "proxy plugin"},
@@ -66,6 +67,41 @@ void neap_beside(const char *configured, const char *name, char *out, size_t siz
         return;
     /* installed: PREFIX/bin/neap and PREFIX/lib/neap/NAME */
     snprintf(out, size, "%.*s/../lib/neap/%s", slash ? (int)(slash - self) : 0, self, name);
+}
+
+void neap_node_name(const struct neap_config *config, char out[256])
+{
+    const char *name = neap_config_string(config, NULL, "node_name");
+    snprintf(out, 256, "%s", name ? name : "");
+    if (!*out && gethostname(out, 255) != 0)
+        snprintf(out, 256, "localhost");
+    for (char *p = out; *p; p++) /* an object's name is lower case */
+        *p = (char)tolower((unsigned char)*p);
+}
+
+int neap_netns_path(const struct neap_config *config, char *out, size_t size, const char **ret,
+                    struct neap_err *err)
+{
+    const char *name = neap_config_string(config, NULL, "netns");
+    *ret = NULL;
+    if (!name || !*name)
+        return 0;
+    if (strchr(name, '/'))
+        return neap_err_set(err, NEAP_ECONFIG, "netns: %s is a name, no path", name);
+    snprintf(out, size, "/run/netns/%s", name);
+    if (access(out, F_OK) != 0)
+        return neap_err_set(err, NEAP_ECONFIG, "netns: there is no network namespace %s (ip netns add %s)", name,
+                            name);
+    *ret = out;
+    return 0;
+}
+
+void neap_pod_gateway(const struct neap_config *config, char out[46])
+{
+    unsigned a, b, c, d;
+    out[0] = '\0';
+    if (sscanf(neap_config_string(config, NULL, "pod_cidr"), "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
+        snprintf(out, 46, "%u.%u.%u.%u", a, b, c, d + 1);
 }
 
 void neap_instance(const char *data_dir, char out[7])

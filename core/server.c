@@ -3,6 +3,7 @@
 
 #include <api/auth/auth.h>
 #include <api/http/http.h>
+#include <api/node/node.h>
 #include <api/rest/rest.h>
 #include <neap/control.h>
 #include <neap/log.h>
@@ -41,6 +42,11 @@ struct server {
     struct neap_http_server *http;
     struct neap_signal *signals[2];
     struct neap_identity *system;
+    struct neap_node_dialer *dialer;
+    struct neap_node_proxy node_proxy;
+    char *agent_cert, *agent_key; /* shown to agents */
+    char netns_buffer[PATH_MAX], node_name[256];
+    const char *netns;
     struct worker control, sched;
     unsigned workers; /* that have not ended */
     char address[64]; /* where it listens, without the port */
@@ -58,15 +64,14 @@ static const char *option(const struct server *s, const char *name)
 
 static int open_store(struct server *s, struct neap_err *err)
 {
-    char plugins[PATH_MAX], dir[PATH_MAX];
+    char plugins[PATH_MAX];
     const char *name = option(s, "store");
     neap_beside(option(s, "plugin_dir"), "plugins", plugins, sizeof(plugins));
     int rc = neap_plugin_load(plugins, "store", name, s->config, &s->store, err);
     if (rc)
         return rc;
-    snprintf(dir, sizeof(dir), "%s/plugins/%s", s->data_dir, name);
     const struct neap_host *host =
-        neap_plugin_host(s->store, NULL, s->config, s->instance, dir, err);
+        neap_plugin_host(s->store, NULL, s->config, s->instance, s->data_dir, err);
     if (!host)
         return err->code;
     struct neap_registry_options o = {
@@ -135,38 +140,83 @@ static void base64(struct neap_buf *out, const char *text)
     }
 }
 
-/* A kubeconfig with a client certificate of its own, 0600. */
-static int write_kubeconfig(struct server *s, const char *file, const char *user,
-                            const char *const *groups, struct neap_err *err)
+/* Who a kubeconfig is for. */
+struct user {
+    const char *file, *name;
+    const char *const *groups;
+    const char *const *serves; /* names of a certificate that also serves; NULL: none */
+    const char *address;       /* where it reaches us */
+};
+
+/* A kubeconfig with a certificate of its own, 0600. */
+static int write_kubeconfig(struct server *s, const struct user *u, struct neap_err *err)
 {
     char path[PATH_MAX];
     char *cert = NULL, *key = NULL;
-    struct neap_cert_request request = {.common_name = user,
-                                        .organizations = groups,
+    struct neap_cert_request request = {.common_name = u->name,
+                                        .organizations = u->groups,
+                                        .names = u->serves,
                                         .valid_s = CERTIFICATE_SECONDS,
+                                        .server = u->serves,
                                         .client = true};
     int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
     if (rc)
         return rc;
     struct neap_buf b = NEAP_BUF_INIT;
-    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
-    bool v6 = strchr(s->address, ':') && !any;
+    bool any = strcmp(u->address, "0.0.0.0") == 0 || strcmp(u->address, "::") == 0;
+    bool v6 = strchr(u->address, ':') && !any;
     neap_buf_str(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
     neap_buf_printf(&b, "https://%s%s%s:%u\n    certificate-authority-data: ", v6 ? "[" : "",
-                    any ? "127.0.0.1" : s->address, v6 ? "]" : "", s->port);
+                    any ? "127.0.0.1" : u->address, v6 ? "]" : "", s->port);
     base64(&b, neap_pki_ca_pem(s->pki));
-    neap_buf_printf(&b, "\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", user);
+    neap_buf_printf(&b, "\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", u->name);
     base64(&b, cert);
     neap_buf_str(&b, "\n    client-key-data: ");
     base64(&b, key);
     neap_buf_printf(&b, "\ncontexts:\n- name: neap\n  context:\n    cluster: neap\n    user: %s\n"
-                        "current-context: neap\n", user);
-    snprintf(path, sizeof(path), "%s/%s", s->data_dir, file);
+                        "current-context: neap\n", u->name);
+    snprintf(path, sizeof(path), "%s/%s", s->data_dir, u->file);
     rc = neap_file_write_atomic(path, b.data, b.len, 0600);
     neap_buf_done(&b);
     free(cert);
     free(key);
     return rc < 0 ? neap_err_errno(err, -rc, "%s", path) : 0;
+}
+
+/* For kubectl, and for this node's agent: its certificate also serves the agent's API. */
+static int write_kubeconfigs(struct server *s, struct neap_err *err)
+{
+    static const char *const admins[] = {"system:masters", NULL}, *const nodes[] = {"system:nodes", NULL};
+    char name[300];
+    const char *serves[] = {s->node_name, "localhost", "127.0.0.1", NULL};
+    const char *advertise = option(s, "advertise");
+    struct user admin = {"admin.kubeconfig", "kubernetes-admin", admins, NULL, s->address};
+    struct user agent = {"agent.kubeconfig", name, nodes, serves,
+                         s->netns && advertise ? advertise : s->address};
+    snprintf(name, sizeof(name), "system:node:%s", s->node_name);
+    int rc = write_kubeconfig(s, &admin, err);
+    return rc ? rc : write_kubeconfig(s, &agent, err);
+}
+
+static int open_dialer(struct server *s, struct neap_err *err)
+{
+    static const char *const masters[] = {"system:masters", NULL};
+    struct neap_cert_request request = {.common_name = "kube-apiserver-kubelet-client",
+                                        .organizations = masters,
+                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .client = true};
+    int rc = neap_pki_issue(s->pki, &request, &s->agent_cert, &s->agent_key, err);
+    if (rc)
+        return rc;
+    struct neap_node_dialer_options o = {.loop = s->loop,
+                                         .registry = s->registry,
+                                         .cert_pem = s->agent_cert,
+                                         .key_pem = s->agent_key,
+                                         .ca_pem = neap_pki_ca_pem(s->pki),
+                                         .netns = s->netns};
+    s->dialer = neap_node_dialer_new(&o);
+    s->node_proxy = (struct neap_node_proxy){neap_node_dialer_handle, s->dialer};
+    return 0;
 }
 
 static int open_identity(struct server *s, struct neap_err *err)
@@ -238,6 +288,20 @@ static const char *choose_protocol(void *arg, struct neap_call *c, const char *c
     return NULL;
 }
 
+/* Pods reach the API at the advertised address, which may not be there yet: the network plugin makes it. */
+static int listen_for_pods(struct server *s, struct neap_err *err)
+{
+    char text[128];
+    const char *a = option(s, "advertise");
+    int fd = -1;
+    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
+    if (!a || (!s->netns && (any || strcmp(a, s->address) == 0)))
+        return 0;
+    snprintf(text, sizeof(text), strchr(a, ':') ? "[%s]:%u" : "%s:%u", a, s->port);
+    int rc = neap_http_bind_in(s->netns, text, true, &fd, NULL, err);
+    return rc ? rc : neap_http_server_listen(s->http, fd, err);
+}
+
 static int open_api(struct server *s, int fd, struct neap_err *err)
 {
     unsigned first = 30000, last = 32767;
@@ -248,6 +312,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
         .auth = s->auth,
         .clock = &neap_clock_system,
         .rand = &neap_rand_system,
+        .node_proxy = &s->node_proxy,
         .service_cidr = option(s, "service_cidr"),
         .node_port_first = first,
         .node_port_last = last,
@@ -266,7 +331,9 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
     neap_http_limits_default(&h.limits);
     h.limits.arena_bytes = r.arena_bytes;
     int rc = neap_http_server_new(&h, &s->http, err);
-    return rc ? rc : neap_http_server_listen(s->http, fd, err);
+    if (!rc)
+        rc = neap_http_server_listen(s->http, fd, err);
+    return rc ? rc : listen_for_pods(s, err);
 }
 
 /* ---- life ---- */
@@ -415,16 +482,19 @@ static int listen_address(struct server *s, int *fd, struct neap_err *err)
 
 static int start(struct server *s, struct neap_err *err)
 {
-    static const char *const admins[] = {"system:masters", NULL};
     static const char *const system_groups[] = {"system:masters", "system:authenticated", NULL};
     static const int signals[] = {SIGTERM, SIGINT};
     int fd = -1;
     s->data_dir = option(s, "data_dir");
+    neap_node_name(s->config, s->node_name);
+    int rc = neap_netns_path(s->config, s->netns_buffer, sizeof(s->netns_buffer), &s->netns, err);
+    if (rc)
+        return rc;
     s->lock_fd = neap_data_dir_lock(s->data_dir, "server.lock", err);
     if (s->lock_fd < 0)
         return err->code;
     neap_instance(s->data_dir, s->instance);
-    int rc = listen_address(s, &fd, err);
+    rc = listen_address(s, &fd, err);
     if (!rc)
         rc = open_store(s, err);
     if (!rc)
@@ -432,7 +502,7 @@ static int start(struct server *s, struct neap_err *err)
     if (!rc)
         rc = make_tls(s, err);
     if (!rc)
-        rc = write_kubeconfig(s, "admin.kubeconfig", "kubernetes-admin", admins, err);
+        rc = write_kubeconfigs(s, err);
     if (rc) {
         if (fd >= 0)
             close(fd);
@@ -441,6 +511,9 @@ static int start(struct server *s, struct neap_err *err)
     s->loop = neap_loop_new("api", NULL);
     s->system = neap_identity_new("system:apiserver", NULL, system_groups, NULL);
     s->system->authenticated = true;
+    rc = open_dialer(s, err);
+    if (rc)
+        return rc;
     rc = open_api(s, fd, err);
     if (rc)
         return rc;
@@ -458,6 +531,7 @@ static void finish(struct server *s)
             neap_signal_close(s->signals[i]);
     worker_close(&s->control);
     worker_close(&s->sched);
+    s->dialer = neap_node_dialer_free(s->dialer);
     s->rest = neap_rest_free(s->rest);
     neap_identity_unref(s->system);
     s->auth = neap_auth_free(s->auth);
@@ -468,6 +542,8 @@ static void finish(struct server *s)
         neap_loop_free(s->loop);
     if (s->store)
         neap_plugin_free(s->store);
+    free(s->agent_cert);
+    free(s->agent_key);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
 }

@@ -49,6 +49,8 @@ struct neap_auth *neap_auth_free(struct neap_auth *a);
  * at here (neap_auth_impersonate). Reference owned by the caller. thread: api loops. */
 int neap_auth_identify(struct neap_auth *a, void *certificate, const char *authorization,
                        struct neap_identity **ret, struct neap_err *err);
+/* CN and O of a verified certificate (X509 *); NULL: it names nobody. Reference owned by the caller. */
+struct neap_identity *neap_auth_certificate_identity(void *certificate);
 /* Impersonate-User, -Group, -Uid, -Extra-*: *identity is replaced when allowed. errors: NEAP_EFORBIDDEN. */
 int neap_auth_impersonate(struct neap_auth *a, const struct neap_header *headers,
                           struct neap_identity **identity, struct neap_err *err);

@@ -52,8 +52,9 @@ static char *entry_text(X509_NAME *name, int at)
 
 enum { GROUPS_MAX = 64 };
 
-static struct neap_identity *from_certificate(X509 *cert)
+struct neap_identity *neap_auth_certificate_identity(void *certificate)
 {
+    X509 *cert = certificate;
     X509_NAME *name = X509_get_subject_name(cert);
     const char *groups[GROUPS_MAX + 2] = {NULL};
     size_t n = 0;
@@ -80,7 +81,7 @@ static struct neap_identity *from_certificate(X509 *cert)
 int neap_auth_identify(struct neap_auth *a, void *certificate, const char *authorization,
                        struct neap_identity **ret, struct neap_err *err)
 {
-    *ret = certificate ? from_certificate(certificate) : NULL;
+    *ret = certificate ? neap_auth_certificate_identity(certificate) : NULL;
     if (*ret)
         return 0;
     if (authorization && strncasecmp(authorization, "bearer ", 7) == 0) {

@@ -45,19 +45,19 @@ static void set_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
 }
 
-static int connect_to(const char *address, const char *host, const char *port, int *ret_fd,
-                      struct neap_err *err)
+static int connect_to(const char *netns, const char *address, const char *host, const char *port,
+                      int *ret_fd, struct neap_err *err)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
                              .ai_socktype = SOCK_STREAM},
                     *a = NULL;
     if (getaddrinfo(host, port, &hints, &a))
         return neap_err_set(err, NEAP_ECONFIG, "%s is no ADDR:PORT", address);
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc = 0;
+    int fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM), rc = 0;
     if (fd >= 0)
         set_options(fd);
     if (fd < 0 || (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS))
-        rc = neap_err_errno(err, errno, "connect to %s", address);
+        rc = neap_err_errno(err, fd < 0 ? -fd : errno, "connect to %s", address);
     freeaddrinfo(a);
     if (rc) {
         if (fd >= 0)
@@ -89,7 +89,7 @@ int client_dial(struct neap_http_client *c, struct http_io *io, const struct htt
     int fd = -1;
     if (!split(address, host, port))
         return neap_err_set(err, NEAP_ECONFIG, "%s is no ADDR:PORT", address);
-    int rc = connect_to(address, host, port, &fd, err);
+    int rc = connect_to(c->netns, address, host, port, &fd, err);
     if (rc)
         return rc;
     http_io_start(io, c->loop, ops, c->tls->ctx, fd, false);
@@ -193,6 +193,13 @@ void neap_http_client_cancel(struct neap_http_client *c, struct neap_exchange *x
     exchange_free(e);
 }
 
+void neap_http_client_pause(struct neap_exchange *x, bool paused)
+{
+    struct client_exchange *e = x->private_;
+    if (e && e->conn)
+        client_conn_pause(e->conn, e, paused);
+}
+
 /* ---- the pool ---- */
 
 static struct client_conn *usable_conn(struct neap_http_client *c, bool *connecting)
@@ -287,6 +294,7 @@ struct neap_http_client *neap_http_client_new(const struct neap_http_client_opti
     c->tls = o->tls;
     c->token = o->bearer_token ? neap_strdup(o->bearer_token) : NULL;
     c->user_agent = neap_strdup(o->user_agent ? o->user_agent : "neap");
+    c->netns = o->netns ? neap_strdup(o->netns) : NULL;
     c->body_max = o->body_max ? o->body_max : CLIENT_BODY_MAX;
     c->refs = 1;
     neap_list_init(&c->conns);
@@ -313,6 +321,7 @@ void client_unref(struct neap_http_client *c)
     free(c->addresses);
     free(c->token);
     free(c->user_agent);
+    free(c->netns);
     free(c);
 }
 

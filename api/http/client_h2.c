@@ -116,6 +116,16 @@ void client_conn_cancel(struct client_conn *conn, struct client_exchange *e)
     http_io_flush_soon(&conn->io);
 }
 
+void client_conn_pause(struct client_conn *conn, struct client_exchange *e, bool paused)
+{
+    e->paused = paused;
+    if (paused || !e->held || !conn->session)
+        return;
+    nghttp2_session_consume_stream(conn->session, e->stream_id, e->held);
+    e->held = 0;
+    http_io_flush_soon(&conn->io);
+}
+
 /* ---- receiving ---- */
 
 static void fail(struct client_exchange *e, int code, const char *text)
@@ -197,6 +207,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     struct client_exchange *e = exchange_of(session, stream_id);
     (void)flags;
     (void)user;
+    nghttp2_session_consume_connection(session, len); /* one slow reader must not stop the others */
+    if (e && e->paused)
+        e->held += len;
+    else
+        nghttp2_session_consume_stream(session, stream_id, len);
     if (!e)
         return 0;
     if (e->x->streaming) {
@@ -245,6 +260,7 @@ static void session_start(struct client_conn *conn)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_option_new(&option);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_auto_window_update(option, 1); /* client_conn_pause */
     nghttp2_session_client_new2(&conn->session, cb, conn, option);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);

@@ -33,7 +33,8 @@ struct client_exchange {
     unsigned header_count;
     struct neap_buf body;
     struct neap_timer *timer;
-    bool retried;
+    bool retried, paused;
+    size_t held; /* received while paused: the peer's window is not opened for it */
     struct neap_err err;
 };
 
@@ -41,7 +42,7 @@ struct neap_http_client {
     struct neap_loop *loop;
     struct neap_tls *tls;
     char **addresses; /* NULL-terminated */
-    char *token, *user_agent;
+    char *token, *user_agent, *netns;
     size_t body_max;
     unsigned address_at, failed; /* addresses in a row that did not answer */
     struct neap_list conns, waiting, ending, websockets;
@@ -73,6 +74,8 @@ bool client_conn_connecting(const struct client_conn *conn);
 bool client_conn_usable(const struct client_conn *conn);
 void client_conn_submit(struct client_conn *conn, struct client_exchange *e);
 void client_conn_cancel(struct client_conn *conn, struct client_exchange *e);
+/* While paused the peer may send one window more, then it waits. */
+void client_conn_pause(struct client_conn *conn, struct client_exchange *e, bool paused);
 /* Takes every exchange off; they are put on <to>. */
 void client_conn_forget(struct client_conn *conn, struct neap_list *to);
 void client_conn_close(struct client_conn *conn, const char *why);

@@ -67,6 +67,10 @@ int neap_http_server_listen(struct neap_http_server *s, int fd, struct neap_err 
 /* A bound and listening socket for "127.0.0.1:6443", "[::1]:0", ":6443"; port 0: any, told in
  * *ret_port. errors: one clear line ("address in use"). blocks: no. */
 int neap_http_bind(const char *address, int *ret_fd, unsigned *ret_port, struct neap_err *err);
+/* The same in the network namespace at <netns> (NULL: ours). <early>: the address need not be there yet
+ * (IP_FREEBIND). */
+int neap_http_bind_in(const char *netns, const char *address, bool early, int *ret_fd,
+                      unsigned *ret_port, struct neap_err *err);
 /* Stops accepting, tells peers (GOAWAY, Connection: close), lets requests finish; <done> when no connection
  * is left or <ms> passed. */
 void neap_http_server_drain(struct neap_http_server *s, uint64_t ms, void (*done)(void *arg),
@@ -82,6 +86,7 @@ struct neap_http_client_options {
     const char *bearer_token;     /* NULL: none */
     const char *user_agent;
     size_t body_max; /* of an answer: 256 MiB; streams are unbounded */
+    const char *netns; /* path of the network namespace to connect from; NULL: ours */
 };
 struct neap_http_client;
 struct neap_http_client *neap_http_client_new(const struct neap_http_client_options *o);
@@ -108,6 +113,9 @@ struct neap_exchange {
 void neap_http_client_send(struct neap_http_client *c, struct neap_exchange *x);
 /* done() is not called after it. */
 void neap_http_client_cancel(struct neap_http_client *c, struct neap_exchange *x);
+
+/* Back-pressure for a streaming exchange: while paused, at most one window (4 MiB) more comes. */
+void neap_http_client_pause(struct neap_exchange *x, bool paused);
 
 /* A websocket to the server (exec, attach, port-forward): subprotocols offered in order. The handler hears
  * messages by channel; on refusal <refused> gets the HTTP status and body, exactly one of open and

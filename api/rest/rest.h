@@ -33,8 +33,8 @@ struct neap_admission {
     void *arg;
 };
 
-/* What serves exec, attach, log, port-forward, proxy: a connection to the node's agent. Answers the call
- * itself. */
+/* What serves exec, attach, log, port-forward, proxy: a connection to the node's agent (api/node). Takes the
+ * reference; ends the call by neap_rest_finish or neap_rest_fail. */
 struct neap_node_proxy {
     void (*handle)(void *arg, struct neap_call *c, struct neap_object *pod_or_node);
     void *arg;
@@ -64,6 +64,9 @@ void neap_rest_health(struct neap_rest *r, const struct neap_health_check *check
 
 /* The whole pipeline from authorize on: c->identity is set; finishes the call now or later. */
 void neap_rest_handle(struct neap_rest *r, struct neap_call *c);
+/* For a neap_node_proxy: the answer is there (status, body or stream) / c->err says what is wrong. */
+void neap_rest_finish(struct neap_call *c);
+void neap_rest_fail(struct neap_call *c);
 /* Makes c's answer the Status of c->err, in the form that the call accepts; then the caller finishes. */
 void neap_rest_refuse(struct neap_call *c);
 

@@ -76,6 +76,16 @@ void rest_component_status(struct neap_call *c)
 
 /* ---- to the node's agent ---- */
 
+void neap_rest_finish(struct neap_call *c)
+{
+    rest_finish(c);
+}
+
+void neap_rest_fail(struct neap_call *c)
+{
+    rest_fail(c);
+}
+
 void rest_to_node(struct neap_call *c)
 {
     const struct neap_node_proxy *p = rest_of(c)->options.node_proxy;

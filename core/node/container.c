@@ -1,5 +1,5 @@
 /* A container: image, create, start; its end, and when it is started again. */
-#include "node_internal.h"
+#include "kubelet.h"
 
 #include <signal.h>
 
@@ -286,6 +286,7 @@ void container_changed(struct container *c)
     if (s.state != NEAP_RUNTIME_EXITED && s.state != NEAP_RUNTIME_UNKNOWN)
         return;
     ended(c, &s);
+    kubelet_logs_poke(n);
     status_changed(c->pod);
     pod_step(c->pod);
 }

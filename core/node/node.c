@@ -259,6 +259,7 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
     n->options = *o;
     n->ready = ready;
     n->ready_arg = arg;
+    neap_list_init(&n->logs);
     int rc = configure(n, err);
     if (rc) {
         free(n);

@@ -118,6 +118,7 @@ struct neap_node {
     struct neap_map services, slices; /* key -> object reference */
     bool proxy_synced, proxy_busy, proxy_again, services_ready, slices_ready;
     struct neap_timer *proxy_timer;
+    struct neap_list logs; /* that are being read */
 };
 
 /* ---- node.c ---- */

@@ -468,9 +468,10 @@ static void stopping(struct pod *p)
     pod_step(p);
 }
 
-/* ---- cleaning: sandbox stopped, address freed, sandbox removed ---- */
+/* ---- cleaning: address freed, sandbox stopped, sandbox removed ---- */
 
-enum { CLEAN_STOP, CLEAN_DETACH, CLEAN_REMOVE, CLEAN_DONE };
+/* detached first: what the stop waits for needs no network any more, and the device goes with the sandbox */
+enum { CLEAN_DETACH, CLEAN_STOP, CLEAN_REMOVE, CLEAN_DONE };
 
 static void clean_next(struct neap_op *op, int code, const char *message);
 
@@ -480,7 +481,7 @@ static void clean_step(struct pod *p, unsigned step)
     const struct neap_node_options *o = &n->options;
     p->op = (struct neap_op){.data = p, .done = clean_next, .plugin = NULL};
     if (step == CLEAN_DETACH && (!o->network || p->host_network))
-        step = CLEAN_REMOVE;
+        step = CLEAN_STOP;
     p->clean_step = step;
     if (step == CLEAN_STOP)
         o->runtime->sandbox_stop(n->runtime, p->uid, &p->op);
@@ -540,7 +541,7 @@ void pod_step(struct pod *p)
     case POD_FETCHING:
         if (ending) {
             neap_sm_move(&p->sm, POD_CLEANING);
-            clean_step(p, CLEAN_STOP);
+            clean_step(p, CLEAN_DETACH);
         } else if (!p->fetching && !p->fetch_error) {
             neap_sm_move(&p->sm, POD_SANDBOX);
             run_sandbox(p);
@@ -552,7 +553,7 @@ void pod_step(struct pod *p)
     case POD_NETWORK:
         if (ending) {
             neap_sm_move(&p->sm, POD_CLEANING);
-            clean_step(p, CLEAN_STOP);
+            clean_step(p, CLEAN_DETACH);
         } else if (p->sm.state == POD_SANDBOX) {
             run_sandbox(p);
         } else {
@@ -566,7 +567,7 @@ void pod_step(struct pod *p)
         stopping(p);
         break;
     case POD_CLEANING:
-        clean_step(p, CLEAN_STOP);
+        clean_step(p, CLEAN_DETACH);
         break;
     default:
         over(p);

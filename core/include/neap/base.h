@@ -93,5 +93,8 @@ int neap_file_read(const char *path, size_t max, char **ret, size_t *ret_len);
 /* Writes a temporary beside <path>, fsyncs it, renames it, fsyncs the folder. */
 int neap_file_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 int neap_mkdir_p(const char *path, mode_t mode);
+/* socket(2) in the network namespace at <netns> (NULL: ours), CLOEXEC and nonblocking. The thread comes back
+ * to its own. -errno. Source: setns(2). */
+int neap_socket_in(const char *netns, int domain, int type);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static char **strings(yyjson_val *list)
 {
@@ -104,11 +105,28 @@ void oci_images_forget(struct oci *o)
     }
 }
 
+static int64_t index_changed(const struct oci *o)
+{
+    struct stat st;
+    char *path = oci_printf("%s/images/index", o->data);
+    int64_t t = stat(path, &st) ? 0 : (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    free(path);
+    return t;
+}
+
 int oci_images_load(struct oci *o)
 {
     oci_images_forget(o);
+    o->images_read_ns = index_changed(o); /* before: a change in between is seen next time */
     o->images = images_read(o->data);
     return 0;
+}
+
+/* Another process (`neap image import`) may have changed the index. */
+static void refresh(struct oci *o)
+{
+    if (index_changed(o) != o->images_read_ns)
+        oci_images_load(o);
 }
 
 struct oci_image *oci_image_find(struct oci *o, const char *reference)
@@ -131,6 +149,7 @@ struct oci_image *oci_image_find(struct oci *o, const char *reference)
 
 int oci_image_status(void *self, const char *reference, const struct neap_runtime_image **ret)
 {
+    refresh(self);
     struct oci_image *i = oci_image_find(self, reference);
     if (!i)
         return NEAP_ENOTFOUND;
@@ -142,6 +161,7 @@ void oci_image_list(void *self, void (*image)(void *arg, const struct neap_runti
                     void *arg)
 {
     struct oci *o = self;
+    refresh(o);
     for (struct oci_image *i = o->images; i; i = i->next)
         image(arg, &i->pub);
 }

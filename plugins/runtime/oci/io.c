@@ -19,9 +19,17 @@ struct neap_runtime_io {
     struct neap_host_fd *watch;
     struct neap_host_timer *timer;
     struct oci_buf in, out;
-    bool stdout_, stderr_, full, finished, dispatching, closed;
+    bool stdout_, stderr_, full, finished, dispatching, closed, paused;
     int64_t timeout_ms;
 };
+
+/* What the connection is watched for. */
+static void watch(struct neap_runtime_io *io)
+{
+    if (io->watch)
+        io->o->host->loop->fd_set(io->o->host->ctx, io->watch,
+                                  (io->paused ? 0 : 1) | (io->out.len ? 2 : 0));
+}
 
 static void disconnect(struct neap_runtime_io *io)
 {
@@ -124,7 +132,7 @@ static void on_ready(void *arg, int events)
     struct neap_runtime_io *io = arg;
     io->dispatching = true;
     flush(io); /* a broken pipe shows when reading, after what there still is to read */
-    int r = read_frames(io);
+    int r = io->paused ? 0 : read_frames(io);
     if (r < 0)
         finish(io, -1, "the connection to the pod's shim was lost");
     if (!io->closed && !io->finished && io->full && io->out.len < WRITE_HIGH / 2) {
@@ -135,8 +143,8 @@ static void on_ready(void *arg, int events)
     io->dispatching = false;
     if (io->closed)
         io_free(io);
-    else if (io->watch)
-        io->o->host->loop->fd_set(io->o->host->ctx, io->watch, io->out.len ? 3 : 1);
+    else
+        watch(io);
 }
 
 static void send_json(struct neap_runtime_io *io, yyjson_mut_doc *d)
@@ -147,8 +155,7 @@ static void send_json(struct neap_runtime_io *io, yyjson_mut_doc *d)
     if (text && io->fd >= 0)
         oci_wire_put(&io->out, OCI_WIRE_JSON, text, n);
     free(text);
-    if (io->watch)
-        io->o->host->loop->fd_set(io->o->host->ctx, io->watch, 3);
+    watch(io);
 }
 
 static void on_timeout(void *arg)
@@ -270,8 +277,7 @@ bool oci_io_write(void *self, struct neap_runtime_io *io, const void *data, size
         p += n;
         len -= n;
     }
-    if (io->watch)
-        io->o->host->loop->fd_set(io->o->host->ctx, io->watch, 3);
+    watch(io);
     io->full = io->out.len >= WRITE_HIGH;
     return !io->full;
 }
@@ -287,6 +293,12 @@ void oci_io_resize(void *self, struct neap_runtime_io *io, unsigned columns, uns
     yyjson_mut_obj_add_uint(d, yyjson_mut_doc_get_root(d), "columns", columns);
     yyjson_mut_obj_add_uint(d, yyjson_mut_doc_get_root(d), "rows", rows);
     send_json(io, d);
+}
+
+void oci_io_pause(void *self, struct neap_runtime_io *io, bool paused)
+{
+    io->paused = paused;
+    watch(io);
 }
 
 void oci_io_close(void *self, struct neap_runtime_io *io)

@@ -236,6 +236,7 @@ NEAP_PLUGIN_EXPORT const struct neap_runtime_plugin neap_plugin = {
     .io_close_stdin = oci_io_close_stdin,
     .io_resize = oci_io_resize,
     .io_close = oci_io_close,
+    .io_pause = oci_io_pause,
     .stats = oci_container_stats,
     .log_reopen = oci_container_log_reopen,
     .image_status = oci_image_status,

@@ -66,6 +66,7 @@ struct oci {
     struct oci_sandbox *sandboxes;
     struct oci_container *containers;
     struct oci_image *images;
+    int64_t images_read_ns; /* the index folder's time when it was read */
     struct oci_task *tasks; /* running and waiting, oldest first */
     struct neap_runtime_io *ios;
     struct neap_op *stop_op;
@@ -205,6 +206,7 @@ struct neap_runtime_io *oci_exec(void *self, const struct neap_runtime_exec_conf
 bool oci_io_write(void *self, struct neap_runtime_io *io, const void *data, size_t len);
 void oci_io_close_stdin(void *self, struct neap_runtime_io *io);
 void oci_io_resize(void *self, struct neap_runtime_io *io, unsigned columns, unsigned rows);
+void oci_io_pause(void *self, struct neap_runtime_io *io, bool paused);
 void oci_io_close(void *self, struct neap_runtime_io *io);
 void oci_io_close_all(struct oci *o);
 

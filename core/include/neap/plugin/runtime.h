@@ -184,6 +184,8 @@ struct neap_runtime_plugin {
     /* From a registry; auth: "user:password", token, or NULL. */
     void (*image_pull)(void *self, const char *reference, const char *auth, struct neap_op *op);
     void (*image_remove)(void *self, const char *reference, struct neap_op *op);
+    /* Stops or resumes output() of an exec or attach: back-pressure to the process. NULL: not supported. */
+    void (*io_pause)(void *self, struct neap_runtime_io *io, bool paused);
 };
 
 #endif

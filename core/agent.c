@@ -1,0 +1,339 @@
+/* `neap agent`: this node's pods. Plugins, the API's client, the agent's own port. SIGTERM lets go (pods run
+ * on); SIGUSR2 stops the pods and takes everything off the host first (`neap up` sends it). */
+#include "kubeconfig.h"
+#include "server.h"
+
+#include <api/auth/auth.h>
+#include <neap/log.h>
+#include <neap/node.h>
+#include <neap/plugin.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+enum { DRAIN_MS = 1000 };
+
+struct part {
+    struct neap_plugin *plugin;
+    const struct neap_host *host;
+};
+
+struct agent {
+    struct neap_config *config;
+    const char *data_dir;
+    char instance[7], node_name[256];
+    int lock_fd, code;
+    int64_t started_ns;
+    struct neap_loop *loop;
+    struct neap_kubeconfig kubeconfig;
+    struct neap_tls *client_tls, *server_tls;
+    struct neap_client *client;
+    struct part runtime, network, proxy;
+    struct neap_http_server *http;
+    struct neap_node *node;
+    struct neap_signal *signals[3];
+    unsigned port;
+    bool stopping;
+};
+
+static const char *option(const struct agent *a, const char *name)
+{
+    return neap_config_string(a->config, NULL, name);
+}
+
+/* ---- plugins ---- */
+
+static int load(struct agent *a, const char *kind, struct part *p, struct neap_err *err)
+{
+    char dir[PATH_MAX];
+    const char *name = option(a, kind);
+    if (!name || strcmp(name, "none") == 0)
+        return 0;
+    neap_beside(option(a, "plugin_dir"), "plugins", dir, sizeof(dir));
+    int rc = neap_plugin_load(dir, kind, name, a->config, &p->plugin, err);
+    if (rc)
+        return rc;
+    p->host = neap_plugin_host(p->plugin, a->loop, a->config, a->instance, a->data_dir, err);
+    return p->host ? 0 : err->code;
+}
+
+static int load_plugins(struct agent *a, struct neap_err *err)
+{
+    int rc = load(a, "runtime", &a->runtime, err);
+    if (!rc)
+        rc = load(a, "network", &a->network, err);
+    if (!rc)
+        rc = load(a, "proxy", &a->proxy, err);
+    if (!rc && !a->runtime.plugin)
+        rc = neap_err_set(err, NEAP_ECONFIG, "runtime: a node needs one");
+    return rc ? rc : neap_config_check_unused(a->config, err);
+}
+
+static const void *table(const struct part *p)
+{
+    return p->plugin ? neap_plugin_header(p->plugin) : NULL;
+}
+
+/* ---- the agent's own API ---- */
+
+static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
+{
+    (void)arg;
+    struct neap_identity *id = peer->certificate ? neap_auth_certificate_identity(peer->certificate) : NULL;
+    if (!id) {
+        neap_err_set(&c->err, NEAP_EUNAUTHORIZED, "Unauthorized");
+        return false;
+    }
+    bool may = neap_identity_in_group(id, "system:masters");
+    c->identity = id;
+    if (!may)
+        neap_err_set(&c->err, NEAP_EFORBIDDEN, "Forbidden");
+    return may;
+}
+
+static void handle(void *arg, struct neap_call *c)
+{
+    struct agent *a = arg;
+    if (a->node && !a->stopping) {
+        neap_node_handle(a->node, c);
+        return;
+    }
+    neap_err_set(&c->err, NEAP_EUNAVAILABLE, "the agent is starting or stopping");
+    neap_call_fail(c);
+}
+
+static void refuse(void *arg, struct neap_call *c)
+{
+    (void)arg;
+    c->reply_type = "text/plain; charset=utf-8";
+    neap_buf_str(&c->reply_buf, c->err.message ? c->err.message : "refused");
+    c->reply = c->reply_buf.data;
+    c->reply_len = c->reply_buf.len;
+}
+
+static const char *choose_protocol(void *arg, struct neap_call *c, const char *const *offered)
+{
+    (void)arg;
+    (void)c;
+    for (; *offered; offered++)
+        if (strcmp(*offered, "v5.channel.k8s.io") == 0)
+            return *offered;
+    return NULL;
+}
+
+/* The configured port; another one when that is the default and taken (Node.status tells which). */
+static int bind_port(struct agent *a, int *fd, struct neap_err *err)
+{
+    char text[32];
+    int64_t port = neap_config_int(a->config, NULL, "agent_port");
+    snprintf(text, sizeof(text), ":%lld", (long long)port);
+    int rc = neap_http_bind(text, fd, &a->port, err);
+    if (rc && port == 10250) {
+        neap_err_done(err);
+        rc = neap_http_bind(":0", fd, &a->port, err);
+    }
+    return rc;
+}
+
+static int open_port(struct agent *a, struct neap_err *err)
+{
+    struct neap_tls_config tls = {.cert_pem = a->kubeconfig.cert_pem,
+                                  .key_pem = a->kubeconfig.key_pem,
+                                  .ca_pem = a->kubeconfig.ca_pem,
+                                  .request_client_cert = true};
+    struct neap_http_server_options h = {.loop = a->loop,
+                                         .protocol_name = "kubelet",
+                                         .admit = admit,
+                                         .handle = handle,
+                                         .choose_protocol = choose_protocol,
+                                         .refuse = refuse,
+                                         .arg = a};
+    int fd = -1, rc = neap_tls_new(&tls, true, &a->server_tls, err);
+    if (!rc)
+        rc = bind_port(a, &fd, err);
+    if (rc)
+        return rc;
+    h.tls = a->server_tls;
+    neap_http_limits_default(&h.limits);
+    rc = neap_http_server_new(&h, &a->http, err);
+    return rc ? rc : neap_http_server_listen(a->http, fd, err);
+}
+
+/* ---- life ---- */
+
+static void closed(void *arg)
+{
+    struct agent *a = arg;
+    neap_loop_stop(a->loop);
+}
+
+static void node_stopped(void *arg)
+{
+    struct agent *a = arg;
+    a->node = NULL;
+    a->client->close(a->client);
+    a->client = NULL;
+    neap_http_server_close(a->http, closed, a);
+}
+
+static void end(struct agent *a, bool cleanup)
+{
+    if (a->stopping)
+        return;
+    a->stopping = true;
+    NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on", "%s", "");
+    neap_node_stop(a->node, cleanup, node_stopped, a);
+}
+
+static void on_signal(void *arg)
+{
+    end(arg, false);
+}
+
+static void on_cleanup(void *arg)
+{
+    end(arg, true);
+}
+
+static void ready(void *arg, const struct neap_err *err)
+{
+    struct agent *a = arg;
+    if (err) {
+        a->code = neap_complain("agent", err);
+        end(a, false);
+        return;
+    }
+    printf("neap: agent ready in %lld ms\n",
+           (long long)((neap_clock_mono(&neap_clock_system) - a->started_ns) / 1000000));
+    fflush(stdout);
+}
+
+static int start_node(struct agent *a, struct neap_err *err)
+{
+    struct neap_node_options o = {.loop = a->loop,
+                                  .client = a->client,
+                                  .runtime = table(&a->runtime),
+                                  .runtime_host = a->runtime.host,
+                                  .network = table(&a->network),
+                                  .network_host = a->network.host,
+                                  .proxy = table(&a->proxy),
+                                  .proxy_host = a->proxy.host,
+                                  .clock = &neap_clock_system,
+                                  .rand = &neap_rand_system,
+                                  .name = a->node_name,
+                                  .node_ip = option(a, "node_ip"),
+                                  .data_dir = a->data_dir,
+                                  .instance = a->instance,
+                                  .pod_cidr = option(a, "pod_cidr"),
+                                  .service_cidr = option(a, "service_cidr"),
+                                  .node_ports = option(a, "node_ports"),
+                                  .cluster_domain = option(a, "cluster_domain"),
+                                  .version = NEAP_VERSION,
+                                  .port = a->port,
+                                  .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+    return neap_node_start(&o, &a->node, ready, a, err);
+}
+
+/* The whole process lives in the node's network namespace: ports, probes, devices, sysctls. */
+static int enter_netns(struct agent *a, struct neap_err *err)
+{
+    char buffer[PATH_MAX];
+    const char *path;
+    int rc = neap_netns_path(a->config, buffer, sizeof(buffer), &path, err);
+    if (rc || !path)
+        return rc;
+    NEAP_CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+        return neap_err_errno(err, errno, "netns %s", path);
+    return 0;
+}
+
+/* Mounts made below it later must reach containers that ask for it (Bidirectional, HostToContainer). */
+static int share_data_dir(struct agent *a, struct neap_err *err)
+{
+    char pods[PATH_MAX];
+    snprintf(pods, sizeof(pods), "%s/pods", a->data_dir);
+    int rc = neap_mkdir_p(pods, 0755);
+    return rc < 0 ? neap_err_errno(err, -rc, "%s", pods) : 0;
+}
+
+static int connect_api(struct agent *a, struct neap_err *err)
+{
+    char path[PATH_MAX];
+    const char *file = option(a, "kubeconfig");
+    struct neap_http_client *http;
+    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir, file ? "" : "/agent.kubeconfig");
+    int rc = neap_kubeconfig_read(path, &a->kubeconfig, err);
+    if (!rc && (!a->kubeconfig.cert_pem || !a->kubeconfig.key_pem))
+        rc = neap_err_set(err, NEAP_ECONFIG, "%s: the agent needs a client certificate", path);
+    if (!rc)
+        rc = neap_kubeconfig_connect(&a->kubeconfig, a->loop, &a->client_tls, &http, err);
+    if (!rc)
+        a->client = neap_http_client_api(http);
+    return rc;
+}
+
+static int start(struct agent *a, struct neap_err *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR2};
+    if (geteuid() != 0)
+        return neap_err_set(err, NEAP_ECONFIG, "a node's agent must be root (neap server need not)");
+    a->data_dir = option(a, "data_dir");
+    a->lock_fd = neap_data_dir_lock(a->data_dir, "agent.lock", err);
+    if (a->lock_fd < 0)
+        return err->code;
+    neap_instance(a->data_dir, a->instance);
+    neap_node_name(a->config, a->node_name);
+    int rc = enter_netns(a, err);
+    if (!rc)
+        rc = share_data_dir(a, err);
+    if (rc)
+        return rc;
+    a->loop = neap_loop_new("agent", NULL);
+    rc = load_plugins(a, err);
+    if (!rc)
+        rc = connect_api(a, err);
+    if (!rc)
+        rc = open_port(a, err);
+    for (size_t i = 0; !rc && i < NEAP_ARRAY_LEN(signals); i++)
+        a->signals[i] = neap_signal_new(a->loop, signals[i], i < 2 ? on_signal : on_cleanup, a);
+    return rc ? rc : start_node(a, err);
+}
+
+static void finish(struct agent *a)
+{
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(a->signals); i++)
+        if (a->signals[i])
+            neap_signal_close(a->signals[i]);
+    if (a->client)
+        a->client->close(a->client);
+    if (a->loop)
+        neap_loop_free(a->loop);
+    a->client_tls = neap_tls_free(a->client_tls);
+    a->server_tls = neap_tls_free(a->server_tls);
+    struct part *parts[] = {&a->runtime, &a->network, &a->proxy};
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(parts); i++)
+        if (parts[i]->plugin)
+            neap_plugin_free(parts[i]->plugin);
+    neap_kubeconfig_done(&a->kubeconfig);
+    if (a->lock_fd >= 0)
+        close(a->lock_fd);
+}
+
+int neap_agent_main(struct neap_config *config)
+{
+    struct agent a = {.config = config, .lock_fd = -1};
+    struct neap_err err = NEAP_ERR_INIT;
+    a.started_ns = neap_clock_mono(&neap_clock_system);
+    if (start(&a, &err))
+        a.code = neap_complain("agent", &err);
+    else
+        neap_loop_run(a.loop);
+    finish(&a);
+    neap_err_done(&err);
+    return a.code;
+}
