@@ -50,6 +50,7 @@ struct ws {
     bool lws_gone;   /* libwebsockets has let go */
     bool opened;     /* the handler's open() was called */
     bool closing;    /* after what is queued */
+    bool posted;     /* close_posted() comes */
     bool full;       /* send() returned false */
     bool body_ended; /* of a streamed answer */
     int close_code;
@@ -139,7 +140,7 @@ static const struct neap_stream_ops ws_ops = {ws_send, ws_pause, ws_close};
 
 static void ws_free(struct ws *w)
 {
-    if (w->conn || !w->lws_gone)
+    if (w->conn || !w->lws_gone || w->posted)
         return;
     while (w->frames) {
         struct frame *f = w->frames;
@@ -243,6 +244,19 @@ static void read_body(struct ws *w)
     w->body_ended = rc < 0;
 }
 
+/* Outside libwebsockets' callbacks: one that closes from the writable callback drops the close frame. */
+static void close_posted(void *arg)
+{
+    struct ws *w = arg;
+    w->posted = false;
+    if (w->wsi) {
+        lws_close_reason(w->wsi, (enum lws_close_status)w->close_code, (unsigned char *)w->close_reason,
+                         strlen(w->close_reason));
+        lws_set_timeout(w->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+    }
+    ws_free(w);
+}
+
 /* One write a callback: libwebsockets buffers a second one without a bound. */
 static int on_writable(struct ws *w, struct lws *wsi)
 {
@@ -256,10 +270,9 @@ static int on_writable(struct ws *w, struct lws *wsi)
         lws_callback_on_writable(wsi);
         return rc;
     }
-    if (w->closing) {
-        lws_close_reason(wsi, (enum lws_close_status)w->close_code,
-                         (unsigned char *)w->close_reason, strlen(w->close_reason));
-        return -1;
+    if (w->closing && !w->posted) {
+        w->posted = true;
+        neap_loop_post(w->request->call->loop, close_posted, w);
     }
     return 0;
 }

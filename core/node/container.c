@@ -130,6 +130,7 @@ static void created(struct neap_op *op, int code, const char *message)
 {
     struct container *c = op->data;
     struct neap_node *n = c->pod->node;
+    c->op_arena = neap_arena_free(c->op_arena);
     if (code) {
         char *copy = neap_strdup(message ? message : neap_err_name(code));
         failed(c, "CreateContainerError", copy);
@@ -154,7 +155,9 @@ static void create(struct container *c)
         neap_err_done(&err);
     } else {
         c->op = (struct neap_op){.data = c, .done = created};
+        c->op_arena = arena;
         n->options.runtime->container_create(n->runtime, config, &c->op);
+        return;
     }
     neap_arena_free(arena);
 }
@@ -360,6 +363,7 @@ void container_free(struct container *c)
 {
     probes_stop(c);
     neap_timer_close(c->timer);
+    neap_arena_free(c->op_arena);
     free(c->id);
     free(c->image_id);
     free(c->image_name);

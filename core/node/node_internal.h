@@ -38,6 +38,7 @@ struct container {
     char *image_id, *image_name;
     enum container_state state;
     struct neap_op op;
+    struct neap_arena *op_arena; /* what the operation under way was told */
     /* why it waits */
     const char *waiting_reason;
     char *waiting_message;
@@ -81,6 +82,7 @@ struct pod {
     struct container *containers;
     unsigned count;
     struct neap_op op;
+    struct neap_arena *op_arena; /* what the operation under way was told */
     struct neap_network_result address;
     bool has_address, host_network;
     char *failure; /* the last step's error */

@@ -164,6 +164,7 @@ void pod_free(struct pod *p)
     for (unsigned i = 0; i < p->count; i++)
         container_free(&p->containers[i]);
     free(p->containers);
+    neap_arena_free(p->op_arena);
     refs_free(p);
     neap_timer_close(p->timer);
     neap_timer_close(p->grace_timer);
@@ -264,6 +265,7 @@ static void op_done(struct neap_op *op, int code, const char *message)
 {
     struct pod *p = op->data;
     p->op.done = NULL;
+    p->op_arena = neap_arena_free(p->op_arena);
     set_failure(p, code ? (message ? message : neap_err_name(code)) : NULL);
     if (code) {
         NEAP_WARN("agent", "a step of a pod failed", "pod=%s state=%s err=%s", p->key,
@@ -285,19 +287,17 @@ static void op_done(struct neap_op *op, int code, const char *message)
 
 static void run_sandbox(struct pod *p)
 {
-    struct neap_arena *arena = neap_arena_new(0);
     struct neap_err err = NEAP_ERR_INIT;
     const struct neap_node_options *o = &p->node->options;
     if (volumes_write(p, &err)) {
         set_failure(p, err.message);
         node_event(p, "Warning", "FailedMount", NULL, err.message);
         neap_err_done(&err);
-        neap_arena_free(arena);
         later(p, RETRY_MS);
         return;
     }
-    o->runtime->sandbox_run(p->node->runtime, sandbox_config(p, arena), begin(p));
-    neap_arena_free(arena);
+    p->op_arena = neap_arena_new(0);
+    o->runtime->sandbox_run(p->node->runtime, sandbox_config(p, p->op_arena), begin(p));
 }
 
 static void attach_network(struct pod *p)
@@ -313,9 +313,11 @@ static void attach_network(struct pod *p)
         later(p, RETRY_MS);
         return;
     }
-    struct neap_network_pod pod = {.sandbox_id = p->uid, .namespace_ = p->ns, .pod = p->name,
-                                   .netns_path = s.netns_path};
-    n->options.network->attach(n->network, &pod, &p->address, begin(p));
+    p->op_arena = neap_arena_new(0);
+    struct neap_network_pod *pod = neap_arena_calloc(p->op_arena, sizeof(*pod));
+    *pod = (struct neap_network_pod){.sandbox_id = p->uid, .namespace_ = p->ns, .pod = p->name,
+                                     .netns_path = neap_arena_strdup(p->op_arena, s.netns_path)};
+    n->options.network->attach(n->network, pod, &p->address, begin(p));
 }
 
 /* ---- running ---- */
