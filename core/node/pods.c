@@ -38,12 +38,8 @@ static void orphan_next(struct neap_op *op, int code, const char *message)
     x->op = (struct neap_op){.data = x, .done = orphan_next};
     switch (x->step++) {
     case 0:
-        if (n->options.network) {
-            n->options.network->detach(n->network, x->id, &x->op);
-            return;
-        }
-        x->step++;
-        /* fall through */
+        n->options.runtime->sandbox_stop(n->runtime, x->id, &x->op);
+        return;
     case 1:
         n->options.runtime->sandbox_remove(n->runtime, x->id, &x->op);
         return;
@@ -63,7 +59,10 @@ static void found_sandbox(void *arg, const struct neap_runtime_sandbox_status *s
     x->id = neap_strdup(s->id);
     x->op = (struct neap_op){.data = x, .done = orphan_next};
     NEAP_INFO("agent", "removing a pod that is gone", "uid=%s", s->id);
-    n->options.runtime->sandbox_stop(n->runtime, x->id, &x->op);
+    if (n->options.network)
+        n->options.network->detach(n->network, x->id, &x->op);
+    else
+        orphan_next(&x->op, 0, NULL);
 }
 
 static void found_container(void *arg, const struct neap_runtime_container_status *s)
@@ -82,15 +81,23 @@ static void on_synced(void *arg, uint64_t revision)
     n->options.runtime->list(n->runtime, found_sandbox, found_container, n);
 }
 
+static void failed(void *arg, const struct neap_err *err)
+{
+    (void)arg;
+    NEAP_WARN("agent", "pods cannot be watched, trying again", "err=%s",
+              neap_log_quote(err->message ? err->message : ""));
+}
+
 int pods_watch(struct neap_node *n)
 {
-    static char selector[320];
+    char selector[320];
     snprintf(selector, sizeof(selector), "spec.nodeName=%s", n->options.name);
     struct neap_reflector_options o = {.kind = neap_kind_by_resource("", "v1", "pods"),
                                        .field_selector = selector,
                                        .loop = n->options.loop,
                                        .event = on_pod,
                                        .synced = on_synced,
+                                       .error = failed,
                                        .arg = n};
     n->pods_watch = n->options.client->reflect(n->options.client, &o);
     return 0;

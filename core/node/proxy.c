@@ -34,6 +34,13 @@ static void on_slice(void *arg, enum neap_event_type type, struct neap_object *o
     changed(n);
 }
 
+static void failed(void *arg, const struct neap_err *err)
+{
+    (void)arg;
+    NEAP_WARN("agent", "Services cannot be watched, trying again", "err=%s",
+              neap_log_quote(err->message ? err->message : ""));
+}
+
 static void services_synced(void *arg, uint64_t revision)
 {
     struct neap_node *n = arg;
@@ -229,10 +236,10 @@ static void started(struct neap_op *op, int code, const char *message)
     }
     struct neap_reflector_options services = {.kind = neap_kind_by_resource("", "v1", "services"),
                                               .loop = n->options.loop, .event = on_service,
-                                              .synced = services_synced, .arg = n};
+                                              .synced = services_synced, .error = failed, .arg = n};
     struct neap_reflector_options slices = {.kind = neap_kind_by_resource("discovery.k8s.io", "v1", "endpointslices"),
                                             .loop = n->options.loop, .event = on_slice,
-                                            .synced = slices_synced, .arg = n};
+                                            .synced = slices_synced, .error = failed, .arg = n};
     n->proxy_timer = neap_timer_new(n->options.loop, sync_now, n);
     n->services_watch = n->options.client->reflect(n->options.client, &services);
     n->slices_watch = n->options.client->reflect(n->options.client, &slices);
