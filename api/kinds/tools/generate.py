@@ -158,6 +158,12 @@ class File:
             self.lines += ["static const struct neap_field f_%s[] = {" % sym] + body + ["};"]
             order = self.share("o", "uint16_t %s[]", "{" + ", ".join(map(str, by_name)) + "}")
             members.append(".fields = f_%s, .field_count = %d, .by_name = %s" % (sym, len(names), order))
+            numbers = [d["pb"] if isinstance(d.get("pb"), list) else [d["pb"]] if "pb" in d else []
+                       for d in fields.values()]
+            by_pb = sorted((i for i, n in enumerate(numbers) if n), key=lambda i: numbers[i])
+            if by_pb:
+                order = self.share("o", "uint16_t %s[]", "{" + ", ".join(map(str, by_pb)) + "}")
+                members.append(".by_pb = %s, .pb_count = %d" % (order, len(by_pb)))
         if d.get("atomic"):
             members.append(".atomic = true")
         if d.get("doc"):

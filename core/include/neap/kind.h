@@ -93,6 +93,8 @@ struct neap_type {
     const struct neap_field *fields; /* in canonical order: protobuf number, then name */
     uint16_t field_count;
     const uint16_t *by_name; /* indexes of fields sorted by name (bytes) */
+    const uint16_t *by_pb;   /* indexes of fields that have protobuf numbers, sorted by them */
+    uint16_t pb_count;
     const char *doc;
     /* union members etc. are checked in api/rest/validate */
     bool atomic;           /* server-side apply: x-kubernetes-map-type atomic */
