@@ -166,6 +166,7 @@ struct manager {
     const char *time;                             /* NULL: none */
     int64_t seconds;
     struct neap_fields *set;
+    struct neap_fields *lost; /* while an update is computed: what goes to others */
     yyjson_mut_val *entry; /* what it was read from while nothing has changed, else NULL */
 };
 struct managers {
@@ -200,10 +201,11 @@ struct update {
 };
 void update_init(struct update *u, struct neap_arena *arena, yyjson_mut_doc *doc,
                  const struct neap_apply_write *w, struct neap_err *err);
-/* Takes what changed between the trees from every manager but <self>. Without <force> a conflict
- * is NEAP_ECONFLICT. */
+/* Takes what changed between the trees from every manager but <self>. Without <force> a conflict about
+ * more than <allowed> is NEAP_ECONFLICT. */
 int update_others(struct update *u, yyjson_mut_val *live, yyjson_mut_val *new_,
-                  const struct manager *self, bool force, struct neap_comparison *ret);
+                  const struct manager *self, bool force, struct neap_fields *allowed,
+                  struct neap_comparison *ret);
 /* The whole of a create, update or patch by <manager_name>, on u->managers. */
 int update_run(struct update *u, yyjson_mut_val *live, yyjson_mut_val *new_,
                const char *manager_name);
