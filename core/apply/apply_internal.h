@@ -89,7 +89,8 @@ enum schema_what { SCHEMA_SCALAR, SCHEMA_STRUCT, SCHEMA_MAP, SCHEMA_LIST, SCHEMA
 struct schema {
     uint8_t what;
     bool atomic;
-    uint8_t scalar;                /* enum neap_value_type, SCHEMA_SCALAR */
+    bool raw;       /* RawExtension: its fields are known to appliers only, see compare.c */
+    uint8_t scalar; /* enum neap_value_type, SCHEMA_SCALAR */
     const struct neap_type *type;  /* SCHEMA_STRUCT */
     const struct neap_shape *item; /* SCHEMA_MAP, SCHEMA_LIST; NULL: anything */
     const char *const *keys;       /* SCHEMA_LIST that is a map; NULL: a set */
@@ -167,7 +168,7 @@ struct manager {
     int64_t seconds;
     struct neap_fields *set;
     struct neap_fields *lost; /* while an update is computed: what goes to others */
-    yyjson_mut_val *entry; /* what it was read from while nothing has changed, else NULL */
+    yyjson_mut_val *entry;    /* what it was read from while nothing has changed, else NULL */
 };
 struct managers {
     struct manager *at;
@@ -194,7 +195,7 @@ struct update {
     struct neap_arena *arena;
     yyjson_mut_doc *doc;
     const struct neap_apply_write *w;
-    char version[128]; /* of the request */
+    char version[128];         /* of the request */
     struct neap_fields *reset; /* fields that a write to the (sub)resource ignores */
     struct managers managers;
     struct neap_err *err;

@@ -113,8 +113,7 @@ static bool typed_equal(struct comparer *c, const struct schema *s, yyjson_mut_v
         struct pairs p;
         pairs_init(&p, s, a, b, true);
         for (size_t i = 0; equal && i < p.count; i++)
-            equal = p.at[i].l && p.at[i].r &&
-                    typed_equal(c, &p.at[i].schema, p.at[i].l, p.at[i].r);
+            equal = p.at[i].l && p.at[i].r && typed_equal(c, &p.at[i].schema, p.at[i].l, p.at[i].r);
         pairs_done(&p);
         return equal;
     }
@@ -209,7 +208,8 @@ static int compare_run(struct comparer *c, const struct schema *item, const stru
 static size_t run(const struct items *x, size_t i)
 {
     size_t n = 0;
-    while (i + n < x->count && (n == 0 || element_compare(&x->sorted[i].at, &x->sorted[i + n].at) == 0))
+    while (i + n < x->count &&
+           (n == 0 || element_compare(&x->sorted[i].at, &x->sorted[i + n].at) == 0))
         n++;
     return n;
 }
@@ -244,7 +244,8 @@ static int compare_as(struct comparer *c, const struct schema *s, yyjson_mut_val
                       yyjson_mut_val *r, struct change *out)
 {
     int rc = 0;
-    if (s->atomic || s->what == SCHEMA_SCALAR) {
+    /* Go's type of a raw extension shows no fields: an update owns it as a whole */
+    if (s->atomic || s->raw || s->what == SCHEMA_SCALAR) {
         leaf(c, s, l, r, out);
         return 0;
     }
@@ -262,7 +263,7 @@ static int compare(struct comparer *c, const struct schema *schema, yyjson_mut_v
     if (l && r && same(l, r))
         return 0;
     struct schema a = schema_resolve(schema, l, r), b = schema_resolve(schema, r, l);
-    if (l && r && a.what != b.what) { /* something else is there now */
+    if (l && r && !schema->raw && a.what != b.what) { /* something else is there now */
         int rc = a.what == SCHEMA_MAP ? compare_as(c, &a, l, NULL, out) : 0;
         if (!rc && b.what == SCHEMA_MAP)
             rc = compare_as(c, &b, NULL, r, out);
@@ -305,8 +306,8 @@ static int fields_of_map(struct comparer *c, const struct schema *s, yyjson_mut_
         struct element at = element_field(e->name, e->len);
         bool self;
         rc = fields_of(c, &e->schema, e->l, &below, &self);
-        bool empty = yyjson_mut_is_null(e->l) ||
-                     (yyjson_mut_is_obj(e->l) && yyjson_mut_obj_size(e->l) == 0);
+        bool empty =
+            yyjson_mut_is_null(e->l) || (yyjson_mut_is_obj(e->l) && yyjson_mut_obj_size(e->l) == 0);
         fields_push(c->arena, out, &at, self || empty || !e->declared, below);
     }
     pairs_done(&p);

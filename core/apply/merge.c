@@ -22,8 +22,8 @@ static yyjson_mut_val *key_copy(struct merger *m, const char *name, size_t len)
     return yyjson_mut_strn(m->doc, name, len);
 }
 
-static int merge_map(struct merger *m, const struct schema *s, yyjson_mut_val *l,
-                     yyjson_mut_val *r, yyjson_mut_val **ret)
+static int merge_map(struct merger *m, const struct schema *s, yyjson_mut_val *l, yyjson_mut_val *r,
+                     yyjson_mut_val **ret)
 {
     struct pairs p;
     int rc = 0;

@@ -31,6 +31,7 @@ static struct schema of_shape(const struct neap_shape *shape)
     case NEAP_T_RAW:
     case NEAP_T_FIELDS_V1:
         s.what = SCHEMA_ANY;
+        s.raw = true;
         break;
     default:
         break;
@@ -44,8 +45,8 @@ struct schema schema_of_field(const struct neap_field *f)
     if (s.what == SCHEMA_LIST) {
         s.keys = f->list == NEAP_LIST_MAP ? f->list_keys : NULL;
         s.atomic = f->list != NEAP_LIST_SET && !s.keys;
-    } else if (f->flags & NEAP_F_MAP_ATOMIC) {
-        s.atomic = true;
+    } else if (f->flags & (NEAP_F_MAP_ATOMIC | NEAP_F_MAP_GRANULAR)) {
+        s.atomic = f->flags & NEAP_F_MAP_ATOMIC;
     }
     return s;
 }
@@ -143,10 +144,11 @@ static void gather(const struct neap_type *type, yyjson_mut_val *v, yyjson_mut_v
         const char *name = yyjson_mut_get_str(k);
         size_t len = yyjson_mut_get_len(k);
         unsigned i = next;
-        while (i < type->field_count && (type->fields[i].name_len != len ||
-                                         memcmp(type->fields[i].name, name, len) != 0))
+        while (i < type->field_count &&
+               (type->fields[i].name_len != len || memcmp(type->fields[i].name, name, len) != 0))
             i++;
-        const struct neap_field *f = i < type->field_count ? NULL : neap_type_field(type, name, len);
+        const struct neap_field *f =
+            i < type->field_count ? NULL : neap_type_field(type, name, len);
         if (f)
             i = (unsigned)(f - type->fields);
         else
@@ -216,8 +218,8 @@ static void struct_pairs(struct pairs *p, const struct neap_type *type, yyjson_m
             continue;
         struct pair *e = pairs_push(p);
         const struct neap_field *field = &type->fields[f];
-        *e = (struct pair){field->name, strlen(field->name), left, right,
-                           schema_of_field(field), true};
+        *e = (struct pair){field->name, strlen(field->name),    left,
+                           right,       schema_of_field(field), true};
     }
     join(p);
 }
@@ -323,13 +325,12 @@ static int valued(struct neap_arena *arena, yyjson_mut_val *v, struct element *r
     struct scalar *value = neap_arena_alloc(arena, sizeof(*value));
     if (!value)
         return neap_err_set(err, NEAP_ETOOLARGE, "the object is too large");
-    const char *what = yyjson_mut_is_obj(v)
-                           ? "associative list without keys has an element that's a map type"
-                       : yyjson_mut_is_arr(v)
-                           ? "not supported: associative list with lists as elements"
-                       : yyjson_mut_is_null(v)
-                           ? "associative list without keys has an element that's an explicit null"
-                           : NULL;
+    const char *what =
+        yyjson_mut_is_obj(v)   ? "associative list without keys has an element that's a map type"
+        : yyjson_mut_is_arr(v) ? "not supported: associative list with lists as elements"
+        : yyjson_mut_is_null(v)
+            ? "associative list without keys has an element that's an explicit null"
+            : NULL;
     if (what)
         return neap_err_set(err, NEAP_EBADREQUEST, "%s", what);
     scalar_from(v, value);

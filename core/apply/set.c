@@ -134,8 +134,8 @@ static int parse(struct neap_arena *arena, yyjson_mut_val *v, unsigned depth,
     return 0;
 }
 
-int neap_fields_parse(struct neap_arena *arena, yyjson_mut_val *fields_v1,
-                      struct neap_fields **ret, struct neap_err *err)
+int neap_fields_parse(struct neap_arena *arena, yyjson_mut_val *fields_v1, struct neap_fields **ret,
+                      struct neap_err *err)
 {
     bool self;
     int rc = parse(arena, fields_v1, 0, ret, &self, err);

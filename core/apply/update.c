@@ -62,8 +62,8 @@ static yyjson_mut_val *converted(struct update *u, yyjson_mut_val *v, const stru
 {
     const struct neap_kind *from = u->w->kind;
     yyjson_mut_val *copy = yyjson_mut_val_mut_copy(u->doc, v);
-    if (!copy || (from != from->storage &&
-                  neap_kind_convert(u->doc, copy, from, from->storage, NULL) != 0))
+    if (!copy ||
+        (from != from->storage && neap_kind_convert(u->doc, copy, from, from->storage, NULL) != 0))
         return NULL;
     if (to != from->storage && neap_kind_convert(u->doc, copy, from->storage, to, NULL) != 0)
         return NULL;
@@ -232,9 +232,9 @@ int update_others(struct update *u, yyjson_mut_val *live, yyjson_mut_val *new_,
 /* Sorted: pushed in order, they need no sorting. */
 struct neap_fields *update_strip(struct neap_arena *arena, struct neap_fields *set)
 {
-    static const char *const below[] = {"clusterName", "creationTimestamp", "generation",
-                                        "managedFields", "name", "namespace", "resourceVersion",
-                                        "selfLink", "uid"};
+    static const char *const below[] = {
+        "clusterName",     "creationTimestamp", "generation", "managedFields", "name", "namespace",
+        "resourceVersion", "selfLink",          "uid"};
     static const char *const top[] = {"apiVersion", "kind", "metadata"};
     struct neap_fields *metadata = NULL, *strip = NULL;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(below); i++) {

@@ -165,8 +165,8 @@ static void validate(struct validator *x, const struct schema *schema, yyjson_mu
 
 static const char *meta(yyjson_mut_val *config, const char *name)
 {
-    const char *s = yyjson_mut_get_str(
-        yyjson_mut_obj_get(yyjson_mut_obj_get(config, "metadata"), name));
+    const char *s =
+        yyjson_mut_get_str(yyjson_mut_obj_get(yyjson_mut_obj_get(config, "metadata"), name));
     return s ? s : "";
 }
 
@@ -193,11 +193,10 @@ int apply_validate(struct neap_arena *arena, const struct neap_type *type, yyjso
             if (many && x.text.data[i] == '\n')
                 neap_buf_str(&b, "  ");
         }
-        rc = neap_err_set(err, NEAP_EINTERNAL,
-                          "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
-                          meta(config, "namespace"), meta(config, "name"),
-                          top(config, "apiVersion"), top(config, "kind"), many ? "errors:\n  " : "",
-                          b.data);
+        rc = neap_err_set(
+            err, NEAP_EINTERNAL, "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
+            meta(config, "namespace"), meta(config, "name"), top(config, "apiVersion"),
+            top(config, "kind"), many ? "errors:\n  " : "", b.data);
     }
     neap_buf_done(&x.path);
     neap_buf_done(&x.text);

@@ -19,7 +19,7 @@ SCALARS = {
     "quantity": "QUANTITY", "intOrString": "INT_OR_STRING", "raw": "RAW", "fieldsV1": "FIELDS_V1",
 }
 FIELD_KEYS = {"t", "zero", "required", "must", "immutable", "milli", "enum", "open", "default",
-              "defaultIn", "min", "max", "list", "keys", "patch", "mergeKey", "atomic", "pb", "pbType",
+              "defaultIn", "min", "max", "list", "keys", "patch", "mergeKey", "atomic", "granular", "pb", "pbType",
               "doc"}
 TYPE_KEYS = {"fields", "atomic", "defaulter", "doc"}
 KIND_KEYS = {"resource", "singular", "shortNames", "categories", "scope", "verbs", "virtual", "name",
@@ -116,7 +116,7 @@ class File:
             out.append(".patch = " + " | ".join({"merge": "NEAP_PATCH_MERGE", "replace": "NEAP_PATCH_REPLACE",
                                                  "retainKeys": "NEAP_PATCH_RETAIN_KEYS"}[p] for p in patch))
         flags = [c for k, c in (("required", "REQUIRED"), ("immutable", "IMMUTABLE"), ("must", "MUST"),
-                                ("open", "ENUM_OPEN"), ("atomic", "MAP_ATOMIC"), ("milli", "MILLI"))
+                                ("open", "ENUM_OPEN"), ("atomic", "MAP_ATOMIC"), ("granular", "MAP_GRANULAR"), ("milli", "MILLI"))
                  if d.get(k)]
         if isinstance(d.get("pb"), list):
             flags.append("INLINE_PB")

@@ -22,8 +22,8 @@
 struct neap_fields;
 
 /* From FieldsV1 as JSON ({"f:spec":{"f:replicas":{}}}). errors: NEAP_EBADREQUEST, NEAP_ETOOLARGE. */
-int neap_fields_parse(struct neap_arena *arena, yyjson_mut_val *fields_v1,
-                      struct neap_fields **ret, struct neap_err *err);
+int neap_fields_parse(struct neap_arena *arena, yyjson_mut_val *fields_v1, struct neap_fields **ret,
+                      struct neap_err *err);
 /* FieldsV1 in Kubernetes' order. */
 yyjson_mut_val *neap_fields_value(const struct neap_fields *set, yyjson_mut_doc *doc);
 /* One path a line, as conflicts name them: .spec.containers[name="x"].image */

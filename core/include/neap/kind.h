@@ -50,6 +50,7 @@ enum {
     NEAP_F_MAP_ATOMIC = 32, /* server-side apply: map or struct is atomic */
     NEAP_F_MILLI = 64,      /* map of quantities: rounded up to thousandths (ResourceList) */
     NEAP_F_DEFAULTS = 128,  /* something below the field has a default */
+    NEAP_F_MAP_GRANULAR = 256, /* server-side apply: not atomic although the type is */
 };
 
 struct neap_type;
