@@ -39,6 +39,14 @@ static int entry_parse(struct neap_arena *arena, yyjson_mut_val *entry, struct m
     return fields ? neap_fields_parse(arena, fields, &ret->set, err) : 0;
 }
 
+/* No subresource comes last, as where Kubernetes sorts entries by their JSON. */
+static int subresource_order(const char *a, const char *b)
+{
+    if (!*a || !*b)
+        return (*a == '\0') - (*b == '\0');
+    return strcmp(a, b);
+}
+
 /* Who an entry is of: an applier is the same one in every version. */
 static int identity(const struct manager *a, const struct manager *b)
 {
@@ -47,7 +55,7 @@ static int identity(const struct manager *a, const struct manager *b)
         c = (int)b->applied - (int)a->applied;
     if (!c && !a->applied)
         c = strcmp(a->api_version, b->api_version);
-    return c ? c : strcmp(a->subresource, b->subresource);
+    return c ? c : subresource_order(a->subresource, b->subresource);
 }
 
 int manager_order(const struct manager *a, const struct manager *b)

@@ -48,17 +48,16 @@ static bool take_from_list(struct neap_arena *arena, const struct schema *s, yyj
                            const struct neap_fields *set, unsigned depth)
 {
     struct schema item = schema_of_item(s);
-    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
     struct items x;
-    size_t i = 0;
     if (items_init(&x, arena, s, v, NULL, NULL) != 0)
         return true;
-    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it)); i++) {
+    yyjson_mut_arr_clear(v); /* yyjson 0.10's iterator skips an item behind a removed one */
+    for (size_t i = 0; i < x.count; i++) {
         const struct node *n = fields_find(set, &x.at[i].at);
         if (n && n->member)
-            yyjson_mut_arr_iter_remove(&it);
-        else
-            take_below(arena, &item, e, n, depth);
+            continue;
+        take_below(arena, &item, x.at[i].value, n, depth);
+        yyjson_mut_arr_append(v, x.at[i].value);
     }
     return yyjson_mut_arr_size(v) > 0;
 }
