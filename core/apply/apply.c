@@ -91,7 +91,7 @@ static struct neap_fields *allowed_conflicts(struct update *u, yyjson_mut_val *l
     if (!neap_streq(neap_json_str_at(config, "apiVersion"), u->version) ||
         apply_validate(u->arena, type, config, NULL) != 0 ||
         neap_apply_fields_of(u->arena, type, config, &set, NULL) != 0 ||
-        neap_apply_compare(u->arena, type, config, live, &diff, NULL) != 0)
+        apply_compare(u->arena, type, config, live, false, &diff, NULL) != 0)
         return NULL;
     set = neap_fields_difference(u->arena, set, diff.modified);
     set = neap_fields_difference(u->arena, set, diff.added);
@@ -172,6 +172,7 @@ static int merged_object(struct update *u, yyjson_mut_val *live, yyjson_mut_val 
         *ret = prune(u, *ret, last);
     if (!*ret || neap_arena_exhausted(u->arena))
         return neap_err_set(u->err, NEAP_ETOOLARGE, "the object is too large to be merged");
+    u->exact = true; /* what is merged has what the configuration said, and no more */
     rc = update_others(u, live, *ret, &self, u->w->force, allowed, NULL);
     if (rc)
         return rc;

@@ -156,6 +156,10 @@ struct neap_fields *apply_named(struct neap_arena *arena, const struct neap_type
 /* What was owned below a field that is atomic now is the field itself (remove.c). */
 struct neap_fields *apply_reconcile(struct neap_arena *arena, const struct neap_type *type,
                                     struct neap_fields *set);
+/* neap_apply_compare; without <fill> what a tree leaves out is not there. */
+int apply_compare(struct neap_arena *arena, const struct neap_type *type, yyjson_mut_val *old,
+                  yyjson_mut_val *new_, bool fill, struct neap_comparison *ret,
+                  struct neap_err *err);
 /* Equal as JSON values; numbers by value. */
 bool apply_equal(yyjson_mut_val *a, yyjson_mut_val *b);
 
@@ -198,6 +202,7 @@ struct update {
     char version[128];         /* of the request */
     struct neap_fields *reset; /* fields that a write to the (sub)resource ignores */
     struct managers managers;
+    bool exact; /* objects are compared as they are written: see apply_compare */
     struct neap_err *err;
 };
 void update_init(struct update *u, struct neap_arena *arena, yyjson_mut_doc *doc,

@@ -277,7 +277,14 @@ static int compare(struct comparer *c, const struct schema *schema, yyjson_mut_v
 int neap_apply_compare(struct neap_arena *arena, const struct neap_type *type, yyjson_mut_val *old,
                        yyjson_mut_val *new_, struct neap_comparison *ret, struct neap_err *err)
 {
-    struct comparer c = {.arena = arena, .err = err, .fill = true};
+    return apply_compare(arena, type, old, new_, true, ret, err);
+}
+
+int apply_compare(struct neap_arena *arena, const struct neap_type *type, yyjson_mut_val *old,
+                  yyjson_mut_val *new_, bool fill, struct neap_comparison *ret,
+                  struct neap_err *err)
+{
+    struct comparer c = {.arena = arena, .err = err, .fill = fill};
     struct change out = {.self = {false}};
     struct schema s = schema_of_type(type);
     int rc = compare(&c, &s, old, new_, &out);

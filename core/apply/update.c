@@ -103,7 +103,7 @@ static int compare_version(struct update *u, struct comparisons *c, const struct
     }
     struct versioned *v = *ret = &c->at[c->count];
     v->kind = kind;
-    int rc = neap_apply_compare(u->arena, kind->type, live, new_, &v->diff, u->err);
+    int rc = apply_compare(u->arena, kind->type, live, new_, !u->exact, &v->diff, u->err);
     if (rc)
         return rc;
     v->diff.added = neap_fields_difference_below(u->arena, v->diff.added, u->reset);

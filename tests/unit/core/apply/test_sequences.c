@@ -102,9 +102,10 @@ static bool same_causes(struct step *s, const struct neap_err *err)
 static bool same_error(struct step *s, const struct neap_err *err)
 {
     const char *want = neap_json_str_at(s->doc->root, "error");
-    if (err->message && strcmp(err->message, want) == 0 && same_causes(s, err))
+    if (want && neap_streq(err->message, want) && same_causes(s, err))
         return true;
-    fprintf(stderr, "want error\n%s\ngot\n%s\n", want, err->message ? err->message : "none");
+    fprintf(stderr, "want error\n%s\ngot\n%s\n", want ? want : "none",
+            err->message ? err->message : "none");
     return false;
 }
 
