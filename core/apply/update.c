@@ -321,8 +321,12 @@ static void start(struct update *u, yyjson_mut_val *live, yyjson_mut_val *sent)
     if (!*subresource_of(u->w)) {
         if (u->w->forget || is_reset(sent))
             return;
-        if (sent && managers_parse(u->arena, sent, &u->managers, NULL) == 0 && u->managers.count)
+        if (sent && managers_parse(u->arena, sent, &u->managers, NULL) == 0 && u->managers.count) {
+            bool ours = managed_of(live) && apply_equal(sent, managed_of(live));
+            for (size_t i = 0; !ours && i < u->managers.count; i++)
+                u->managers.at[i].entry = NULL; /* a client's spelling is not kept */
             return;
+        }
     }
     if (managers_parse(u->arena, managed_of(live), &u->managers, NULL) != 0)
         u->managers.count = 0;

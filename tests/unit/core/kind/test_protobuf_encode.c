@@ -202,12 +202,35 @@ static void not_canonical(void **state)
     }
 }
 
+/* Times of all centuries come back as they were. */
+static void all_years(void **state)
+{
+    static const char *const times[] = {"0000-01-01T00:00:00Z", "0001-01-02T00:00:00Z",
+                                        "0020-02-29T23:59:59Z", "1900-03-01T00:00:00Z",
+                                        "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z",
+                                        "2000-02-29T12:00:00Z", "9999-12-31T23:59:59Z"};
+    const struct neap_type *t = neap_kind_by_gvk("", "v1", "ConfigMap")->type;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(times); i++) {
+        struct neap_err err NEAP_CLEANUP_ERR = NEAP_ERR_INIT;
+        struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+        char *text =
+            neap_asprintf("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+                          "\"c\",\"creationTimestamp\":\"%s\"}}",
+                          times[i]);
+        yyjson_doc *doc = yyjson_read(text, strlen(text), 0);
+        assert_ok(neap_protobuf_object(&b, t, yyjson_doc_get_root(doc), &err), err);
+        read_back(times[i], t, &b, text);
+        yyjson_doc_free(doc);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_go_writes),  cmocka_unit_test(a_list),
         cmocka_unit_test(a_watch_frame), cmocka_unit_test(bounded),
-        cmocka_unit_test(not_canonical),
+        cmocka_unit_test(not_canonical), cmocka_unit_test(all_years),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
