@@ -37,7 +37,7 @@ struct agent {
     struct neap_node *node;
     struct neap_signal *signals[3];
     unsigned port;
-    bool stopping;
+    bool stopping, cleanup;
 };
 
 static const char *option(const struct agent *a, const char *name)
@@ -83,7 +83,8 @@ static const void *table(const struct part *p)
 static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
 {
     (void)arg;
-    struct neap_identity *id = peer->certificate ? neap_auth_certificate_identity(peer->certificate) : NULL;
+    struct neap_identity *id =
+        peer->certificate ? neap_auth_certificate_identity(peer->certificate) : NULL;
     if (!id) {
         neap_err_set(&c->err, NEAP_EUNAUTHORIZED, "Unauthorized");
         return false;
@@ -177,7 +178,10 @@ static void node_stopped(void *arg)
     a->node = NULL;
     a->client->close(a->client);
     a->client = NULL;
-    neap_http_server_close(a->http, closed, a);
+    if (a->http)
+        neap_http_server_close(a->http, closed, a);
+    else
+        neap_loop_stop(a->loop);
 }
 
 static void end(struct agent *a, bool cleanup)
@@ -185,7 +189,8 @@ static void end(struct agent *a, bool cleanup)
     if (a->stopping)
         return;
     a->stopping = true;
-    NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on", "%s", "");
+    NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on",
+              "%s", "");
     neap_node_stop(a->node, cleanup, node_stopped, a);
 }
 
@@ -207,6 +212,10 @@ static void ready(void *arg, const struct neap_err *err)
         end(a, false);
         return;
     }
+    if (a->cleanup) {
+        end(a, true);
+        return;
+    }
     printf("neap: agent ready in %lld ms\n",
            (long long)((neap_clock_mono(&neap_clock_system) - a->started_ns) / 1000000));
     fflush(stdout);
@@ -214,27 +223,30 @@ static void ready(void *arg, const struct neap_err *err)
 
 static int start_node(struct agent *a, struct neap_err *err)
 {
-    struct neap_node_options o = {.loop = a->loop,
-                                  .client = a->client,
-                                  .runtime = table(&a->runtime),
-                                  .runtime_host = a->runtime.host,
-                                  .network = table(&a->network),
-                                  .network_host = a->network.host,
-                                  .proxy = table(&a->proxy),
-                                  .proxy_host = a->proxy.host,
-                                  .clock = &neap_clock_system,
-                                  .rand = &neap_rand_system,
-                                  .name = a->node_name,
-                                  .node_ip = option(a, "node_ip"),
-                                  .data_dir = a->data_dir,
-                                  .instance = a->instance,
-                                  .pod_cidr = option(a, "pod_cidr"),
-                                  .service_cidr = option(a, "service_cidr"),
-                                  .node_ports = option(a, "node_ports"),
-                                  .cluster_domain = option(a, "cluster_domain"),
-                                  .version = NEAP_VERSION,
-                                  .port = a->port,
-                                  .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+    struct neap_node_options o = {
+        .loop = a->loop,
+        .client = a->client,
+        .runtime = table(&a->runtime),
+        .runtime_host = a->runtime.host,
+        .network = table(&a->network),
+        .network_host = a->network.host,
+        .proxy = table(&a->proxy),
+        .proxy_host = a->proxy.host,
+        .clock = &neap_clock_system,
+        .rand = &neap_rand_system,
+        .name = a->node_name,
+        .node_ip = option(a, "node_ip"),
+        .data_dir = a->data_dir,
+        .instance = a->instance,
+        .pod_cidr = option(a, "pod_cidr"),
+        .service_cidr = option(a, "service_cidr"),
+        .node_ports = option(a, "node_ports"),
+        .cluster_domain = option(a, "cluster_domain"),
+        .version = NEAP_VERSION,
+        .port = a->port,
+        .offline = a->cleanup,
+        .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
+        .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
     return neap_node_start(&o, &a->node, ready, a, err);
 }
 
@@ -266,7 +278,8 @@ static int connect_api(struct agent *a, struct neap_err *err)
     char path[PATH_MAX];
     const char *file = option(a, "kubeconfig");
     struct neap_http_client *http;
-    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir, file ? "" : "/agent.kubeconfig");
+    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir,
+             file ? "" : "/agent.kubeconfig");
     int rc = neap_kubeconfig_read(path, &a->kubeconfig, err);
     if (!rc && (!a->kubeconfig.cert_pem || !a->kubeconfig.key_pem))
         rc = neap_err_set(err, NEAP_ECONFIG, "%s: the agent needs a client certificate", path);
@@ -281,13 +294,15 @@ static int start(struct agent *a, struct neap_err *err)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGUSR2};
     if (geteuid() != 0)
-        return neap_err_set(err, NEAP_ECONFIG, "a node's agent must be root (neap server need not)");
+        return neap_err_set(err, NEAP_ECONFIG,
+                            "a node's agent must be root (neap server need not)");
     a->data_dir = option(a, "data_dir");
     a->lock_fd = neap_data_dir_lock(a->data_dir, "agent.lock", err);
     if (a->lock_fd < 0)
         return err->code;
     neap_instance(a->data_dir, a->instance);
     neap_node_name(a->config, a->node_name);
+    a->cleanup = neap_config_bool(a->config, NULL, "cleanup");
     int rc = enter_netns(a, err);
     if (!rc)
         rc = share_data_dir(a, err);
@@ -297,7 +312,7 @@ static int start(struct agent *a, struct neap_err *err)
     rc = load_plugins(a, err);
     if (!rc)
         rc = connect_api(a, err);
-    if (!rc)
+    if (!rc && !a->cleanup)
         rc = open_port(a, err);
     for (size_t i = 0; !rc && i < NEAP_ARRAY_LEN(signals); i++)
         a->signals[i] = neap_signal_new(a->loop, signals[i], i < 2 ? on_signal : on_cleanup, a);

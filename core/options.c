@@ -48,6 +48,10 @@ const struct neap_option neap_agent_options[] = {
     {"kubeconfig", NEAP_OPTION_STRING, NULL, 0, 0,
      "how the agent reaches the API; default: DATA_DIR/agent.kubeconfig"},
     {"agent_port", NEAP_OPTION_INT, "10250", 0, 65535, "the agent's port; 0: any free one"},
+    {"volume_refresh", NEAP_OPTION_DURATION, "1m", 100, 3600000,
+     "how often the files of ConfigMaps and Secrets are read anew (the kubelet: 1m)"},
+    {"cleanup", NEAP_OPTION_BOOL, "false", 0, 0,
+     "neap agent: stops all pods of the data directory, takes everything off the host and ends"},
     {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},
     {0},
 };
@@ -90,7 +94,8 @@ int neap_netns_path(const struct neap_config *config, char *out, size_t size, co
         return neap_err_set(err, NEAP_ECONFIG, "netns: %s is a name, no path", name);
     snprintf(out, size, "/run/netns/%s", name);
     if (access(out, F_OK) != 0)
-        return neap_err_set(err, NEAP_ECONFIG, "netns: there is no network namespace %s (ip netns add %s)", name,
+        return neap_err_set(err, NEAP_ECONFIG,
+                            "netns: there is no network namespace %s (ip netns add %s)", name,
                             name);
     *ret = out;
     return 0;

@@ -3,7 +3,12 @@
 
 #include <signal.h>
 
-enum { BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, BACKOFF_RESET_S = 600, MESSAGE_MAX = 4096 };
+enum {
+    BACKOFF_FIRST_MS = 10000,
+    BACKOFF_LAST_MS = 300000,
+    BACKOFF_RESET_S = 600,
+    MESSAGE_MAX = 4096
+};
 
 static int64_t now_ms(const struct container *c)
 {
@@ -220,13 +225,15 @@ void container_start(struct container *c)
     wait_for(c, "ContainerCreating", NULL);
     if (have_image(c)) {
         /* an image that is here is used, also under Always, when no registry can be asked: see README */
-        snprintf(text, sizeof(text), "Container image \"%s\" already present on machine", image_of(c));
+        snprintf(text, sizeof(text), "Container image \"%s\" already present on machine",
+                 image_of(c));
         event(c, "Normal", "Pulled", text);
         create(c);
         return;
     }
     if (neap_streq(pull, "Never")) {
-        snprintf(text, sizeof(text), "Container image \"%s\" is not present with pull policy of Never", image_of(c));
+        snprintf(text, sizeof(text),
+                 "Container image \"%s\" is not present with pull policy of Never", image_of(c));
         failed(c, "ErrImageNeverPull", text);
         return;
     }
@@ -253,7 +260,8 @@ static void read_message(struct container *c)
 
 static void ended(struct container *c, const struct neap_runtime_container_status *s)
 {
-    bool long_run = s->finished_wall_ns - s->started_wall_ns > (int64_t)BACKOFF_RESET_S * 1000000000;
+    bool long_run =
+        s->finished_wall_ns - s->started_wall_ns > (int64_t)BACKOFF_RESET_S * 1000000000;
     c->state = CONTAINER_EXITED;
     c->started_ns = s->started_wall_ns;
     c->finished_ns = s->finished_wall_ns;

@@ -77,7 +77,7 @@ struct pod {
     char *key; /* "ns/name" */
     char *uid, *ns, *name;
     struct neap_object *object; /* the newest; reference */
-    yyjson_doc *doc;            /* of the object the pod was first seen as: the spec does not change */
+    yyjson_doc *doc; /* of the object the pod was first seen as: the spec does not change */
     yyjson_val *spec, *meta;
     struct container *containers;
     unsigned count;
@@ -88,11 +88,13 @@ struct pod {
     char *failure; /* the last step's error */
     int64_t started_ns;
     /* what the volumes and environments need */
-    struct neap_map refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
+    struct neap_map
+        refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
     unsigned fetching;
     char *fetch_error;
     struct neap_timer *timer, *grace_timer, *refresh_timer;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
+    bool dropped;             /* it is freed soon */
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */
@@ -113,6 +115,7 @@ struct neap_node {
     struct neap_reflector *pods_watch, *services_watch, *slices_watch;
     struct neap_timer *lease_timer, *status_timer;
     bool registered, lease_made, stopping, cleaning, synced;
+    unsigned removing; /* sandboxes that no pod owns, being taken away */
     void (*ready)(void *arg, const struct neap_err *err);
     void *ready_arg;
     void (*stopped)(void *arg);
@@ -132,6 +135,8 @@ void node_check_stopped(struct neap_node *n);
 
 /* ---- pods.c ---- */
 int pods_watch(struct neap_node *n);
+/* Takes away every sandbox that no pod owns; node_check_stopped() when that is done. */
+void pods_remove_orphans(struct neap_node *n);
 struct pod *pod_by_container(struct neap_node *n, const char *id, struct container **ret);
 struct pod *pod_by_name(struct neap_node *n, const char *ns, const char *name);
 void pods_free(struct neap_node *n);
@@ -159,9 +164,8 @@ bool container_wants_restart(const struct container *c);
 void container_adopt(struct container *c, unsigned attempt);
 
 /* ---- config.c: what the runtime is told; memory in <arena> ---- */
-struct neap_runtime_container_config *container_config(struct container *c,
-                                                       struct neap_arena *arena,
-                                                       struct neap_err *err);
+struct neap_runtime_container_config *
+container_config(struct container *c, struct neap_arena *arena, struct neap_err *err);
 struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_arena *arena);
 const char *pod_dir(const struct pod *p, struct neap_arena *arena);
 const char *pod_log_dir(const struct pod *p, struct neap_arena *arena);

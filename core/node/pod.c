@@ -2,17 +2,22 @@
  * next; one operation of the pod is under way at a time. */
 #include "node_internal.h"
 
-enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000, REFRESH_MS = 60000, FINISHED_GRACE_S = 0 };
+enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000, FINISHED_GRACE_S = 0 };
 
 static const struct neap_sm_state states[] = {
-    [POD_NEW] = {"new", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_OVER) |
-                            NEAP_SM_TO(POD_CLEANING), true, false},
-    [POD_FETCHING] = {"fetching", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_SANDBOX) |
-                                      NEAP_SM_TO(POD_CLEANING), false, false},
-    [POD_SANDBOX] = {"sandbox", NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_NETWORK) |
-                                    NEAP_SM_TO(POD_CLEANING), false, false},
-    [POD_NETWORK] = {"network", NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) |
-                                    NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_NEW] = {"new",
+                 NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_OVER) |
+                     NEAP_SM_TO(POD_CLEANING),
+                 true, false},
+    [POD_FETCHING] = {"fetching",
+                      NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_CLEANING),
+                      false, false},
+    [POD_SANDBOX] = {"sandbox",
+                     NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_CLEANING),
+                     false, false},
+    [POD_NETWORK] = {"network",
+                     NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_CLEANING),
+                     false, false},
     [POD_RUNNING] = {"running", NEAP_SM_TO(POD_STOPPING), false, false},
     [POD_STOPPING] = {"stopping", NEAP_SM_TO(POD_CLEANING), false, false},
     [POD_CLEANING] = {"cleaning", NEAP_SM_TO(POD_OVER), false, false},
@@ -45,8 +50,8 @@ static void read_containers(struct pod *p)
                            yyjson_obj_get(p->spec, "containers")};
     size_t i, n;
     yyjson_val *c;
-    p->containers = neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]),
-                                sizeof(*p->containers));
+    p->containers =
+        neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]), sizeof(*p->containers));
     for (int l = 0; l < 2; l++) {
         yyjson_arr_foreach(lists[l], i, n, c)
         {
@@ -208,8 +213,9 @@ static void free_posted(void *arg)
 static void drop(struct pod *p)
 {
     struct neap_node *n = p->node;
-    if (p->sending || p->fetching)
+    if (p->dropped || p->sending || p->fetching)
         return; /* its answer comes here again */
+    p->dropped = true;
     volumes_remove(p);
     neap_map_del(&n->pods, p->uid);
     neap_loop_post(n->options.loop, free_posted, p);
@@ -315,7 +321,9 @@ static void attach_network(struct pod *p)
     }
     p->op_arena = neap_arena_new(0);
     struct neap_network_pod *pod = neap_arena_calloc(p->op_arena, sizeof(*pod));
-    *pod = (struct neap_network_pod){.sandbox_id = p->uid, .namespace_ = p->ns, .pod = p->name,
+    *pod = (struct neap_network_pod){.sandbox_id = p->uid,
+                                     .namespace_ = p->ns,
+                                     .pod = p->name,
                                      .netns_path = neap_arena_strdup(p->op_arena, s.netns_path)};
     n->options.network->attach(n->network, pod, &p->address, begin(p));
 }
@@ -372,7 +380,8 @@ static void check_deadline(struct pod *p)
         return;
     int64_t left = p->started_ns + yyjson_get_sint(v) * 1000000000 - node_wall(p->node);
     if (left <= 0)
-        pod_finish(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        pod_finish(p, "Failed", "DeadlineExceeded",
+                   "Pod was active on the node longer than the specified deadline");
     else
         later(p, (uint64_t)(left / 1000000) + 1);
 }
@@ -393,7 +402,8 @@ void pod_fetched(struct pod *p)
     if (p->sm.state == POD_RUNNING) { /* refreshed: files follow */
         struct neap_err err = NEAP_ERR_INIT;
         if (volumes_write(p, &err))
-            NEAP_WARN("agent", "volumes not refreshed", "pod=%s err=%s", p->key, neap_log_quote(err.message));
+            NEAP_WARN("agent", "volumes not refreshed", "pod=%s err=%s", p->key,
+                      neap_log_quote(err.message));
         neap_err_done(&err);
     }
     pod_step(p);
@@ -408,7 +418,8 @@ static void running(struct pod *p)
 {
     if (!p->refresh_timer) {
         p->refresh_timer = neap_timer_new(p->node->options.loop, on_refresh, p);
-        neap_timer_start(p->refresh_timer, REFRESH_MS, REFRESH_MS);
+        neap_timer_start(p->refresh_timer, p->node->options.refresh_ms,
+                         p->node->options.refresh_ms);
     }
     check_deadline(p);
     if (!p->deleting && !p->final_phase && init_done(p)) {
@@ -500,7 +511,8 @@ static void clean_next(struct neap_op *op, int code, const char *message)
     p->op.done = NULL;
     if (code) {
         set_failure(p, message ? message : neap_err_name(code));
-        NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key, neap_log_quote(p->failure));
+        NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key,
+                  neap_log_quote(p->failure));
         later(p, RETRY_MS);
         return;
     }

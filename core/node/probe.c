@@ -39,7 +39,8 @@ static void passed(struct probe *b)
         b->stopped = true;
         for (int t = PROBE_LIVENESS; t < PROBE_TYPES; t++)
             if (c->probes[t].timer)
-                schedule(&c->probes[t], (uint64_t)number(&c->probes[t], "initialDelaySeconds", 0) * 1000);
+                schedule(&c->probes[t],
+                         (uint64_t)number(&c->probes[t], "initialDelaySeconds", 0) * 1000);
         c->ready = !c->probes[PROBE_READINESS].timer;
     } else if (b->type == PROBE_READINESS) {
         c->ready = true;
@@ -136,8 +137,9 @@ static void http_get(struct run *r, int fd)
     int code = 0;
     size_t have = 0;
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    int n = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: kube-probe/1.37\r\n"
-                                               "Accept: */*\r\nConnection: close\r\n%s\r\n",
+    int n = snprintf(request, sizeof(request),
+                     "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: kube-probe/1.37\r\n"
+                     "Accept: */*\r\nConnection: close\r\n%s\r\n",
                      r->path, r->host, r->port, r->headers);
     if (n >= (int)sizeof(request) || send(fd, request, (size_t)n, MSG_NOSIGNAL) != n) {
         snprintf(r->why, sizeof(r->why), "the request could not be sent");
@@ -145,7 +147,9 @@ static void http_get(struct run *r, int fd)
     }
     while (have < sizeof(answer) - 1 && !memchr(answer, '\n', have)) {
         if (poll(&p, 1, r->timeout_ms) <= 0) {
-            snprintf(r->why, sizeof(r->why), "Get \"http://%s:%d%.100s\": context deadline exceeded", r->host, r->port, r->path);
+            snprintf(r->why, sizeof(r->why),
+                     "Get \"http://%s:%d%.100s\": context deadline exceeded", r->host, r->port,
+                     r->path);
             return;
         }
         ssize_t got = recv(fd, answer + have, sizeof(answer) - 1 - have, 0);
@@ -234,7 +238,10 @@ static void start_network(struct probe *b, struct run *r, yyjson_val *action)
     const char *host = yyjson_get_str(yyjson_obj_get(action, "host"));
     const char *path = yyjson_get_str(yyjson_obj_get(action, "path"));
     r->port = port_of(b->container, yyjson_obj_get(action, "port"));
-    snprintf(r->host, sizeof(r->host), "%s", host ? host : p->has_address ? p->address.addresses[0] : "127.0.0.1");
+    snprintf(r->host, sizeof(r->host), "%s",
+             host             ? host
+             : p->has_address ? p->address.addresses[0]
+                              : "127.0.0.1");
     snprintf(r->path, sizeof(r->path), "%s%s", path && *path == '/' ? "" : "/", path ? path : "");
     set_headers(r, yyjson_obj_get(action, "httpHeaders"));
     if (n->options.runtime->sandbox_status(n->runtime, p->uid, &s) == 0 && s.netns_path)
@@ -250,7 +257,8 @@ static void exec_output(void *arg, int fd, const void *data, size_t len)
     size_t at = strlen(r->why);
     (void)fd;
     if (at + 1 < sizeof(r->why))
-        snprintf(r->why + at, sizeof(r->why) - at, "%.*s", (int)(len > 200 ? 200 : len), (const char *)data);
+        snprintf(r->why + at, sizeof(r->why) - at, "%.*s", (int)(len > 200 ? 200 : len),
+                 (const char *)data);
 }
 
 static void exec_writable(void *arg)
@@ -280,8 +288,11 @@ static void start_exec(struct probe *b, struct run *r, yyjson_val *action)
         if (k < 64)
             argv[k++] = yyjson_get_str(v);
     }
-    struct neap_runtime_exec_config config = {.container_id = b->container->id, .argv = argv, .stdout_ = true,
-                                              .stderr_ = true, .timeout_ms = r->timeout_ms};
+    struct neap_runtime_exec_config config = {.container_id = b->container->id,
+                                              .argv = argv,
+                                              .stdout_ = true,
+                                              .stderr_ = true,
+                                              .timeout_ms = r->timeout_ms};
     r->events = (struct neap_runtime_io_events){exec_output, exec_writable, exec_done};
     r->io = n->options.runtime->exec(n->runtime, &config, &r->events, r);
     if (!r->io) {
@@ -330,7 +341,8 @@ void probes_start(struct container *c)
     probes_stop(c);
     for (int t = 0; t < PROBE_TYPES; t++) {
         struct probe *b = &c->probes[t];
-        *b = (struct probe){.container = c, .type = (enum probe_type)t, .spec = yyjson_obj_get(c->spec, names[t])};
+        *b = (struct probe){
+            .container = c, .type = (enum probe_type)t, .spec = yyjson_obj_get(c->spec, names[t])};
         if (!b->spec)
             continue;
         b->timer = neap_timer_new(c->pod->node->options.loop, on_timer, b);
