@@ -95,6 +95,8 @@ struct pod {
     struct neap_timer *timer, *grace_timer, *refresh_timer;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
     bool dropped;             /* it is freed soon */
+    bool settled;     /* it was over when we came: its status is not ours to write again */
+    bool has_sandbox; /* one was found when we came */
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */
@@ -204,6 +206,8 @@ void probes_stop(struct container *c);
 /* ---- status.c ---- */
 /* Something may have changed: writes the status when it did. */
 void status_changed(struct pod *p);
+/* What the API has is what is so (or nobody wants to know). */
+bool status_settled(struct pod *p);
 bool pod_is_ready(const struct pod *p);
 
 /* ---- proxy.c ---- */

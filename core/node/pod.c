@@ -124,6 +124,7 @@ static bool adopt(struct pod *p)
     struct neap_node *n = p->node;
     struct adoption a = {.pod = p};
     n->options.runtime->list(n->runtime, adopt_sandbox, adopt_container, &a);
+    p->has_sandbox = a.sandbox;
     if (!a.sandbox)
         return false;
     p->has_address = n->options.network && !p->host_network &&
@@ -151,13 +152,13 @@ struct pod *pod_new(struct neap_node *n, struct neap_object *o)
     neap_sm_init(&p->sm, "pod", p->key, states, NEAP_ARRAY_LEN(states), POD_NEW, NULL);
     const char *phase = neap_json_val_str_at(root, "status.phase");
     bool over = neap_streq(phase, "Succeeded") || neap_streq(phase, "Failed");
-    if (adopt(p)) {
+    if (over) {
+        p->final_phase = neap_streq(phase, "Failed") ? "Failed" : "Succeeded";
+        p->final_sent = p->settled = true;
+    }
+    if (adopt(p) && !over) {
         refs_fetch(p);
         neap_sm_move(&p->sm, POD_RUNNING);
-    } else if (over) {
-        p->final_phase = neap_streq(phase, "Failed") ? "Failed" : "Succeeded";
-        p->final_sent = true;
-        neap_sm_move(&p->sm, POD_OVER);
     }
     if (!p->started_ns)
         p->started_ns = node_wall(n);
@@ -474,7 +475,8 @@ static void stopping(struct pod *p)
         left = left || p->containers[i].state == CONTAINER_RUNNING ||
                p->containers[i].state == CONTAINER_STARTING;
     status_changed(p);
-    if (left)
+    /* exit codes are told before their records go: an agent that dies in between loses none */
+    if (left || !status_settled(p))
         return;
     p->grace_timer = neap_timer_close(p->grace_timer);
     neap_sm_move(&p->sm, POD_CLEANING);
@@ -543,6 +545,11 @@ void pod_step(struct pod *p)
     bool ending = p->deleting || p->final_phase;
     switch (p->sm.state) {
     case POD_NEW:
+        if (ending && p->has_sandbox) {
+            neap_sm_move(&p->sm, POD_CLEANING);
+            clean_step(p, CLEAN_DETACH);
+            return;
+        }
         if (ending) {
             neap_sm_move(&p->sm, POD_OVER);
             over(p);

@@ -292,8 +292,8 @@ static void answered(struct neap_request *r, const struct neap_reply *reply)
         neap_timer_start(p->timer, STATUS_RETRY_MS, 0);
         return;
     }
-    if (deletion || p->forgotten)
-        pod_step(p); /* the watch tells that it is gone */
+    if (deletion || p->forgotten || p->sm.state == POD_STOPPING)
+        pod_step(p); /* the watch tells that it is gone; a stopping pod waits for its status */
     else
         status_changed(p);
 }
@@ -350,9 +350,20 @@ void status_changed(struct pod *p)
         p->status_dirty = true;
         return;
     }
-    send_status(p);
+    if (!p->settled)
+        send_status(p);
     if (!p->sending && over(p) && p->deleting && p->final_sent)
         delete_object(p);
+}
+
+bool status_settled(struct pod *p)
+{
+    if (p->forgotten || p->node->stopping)
+        return true;
+    char *body = p->sending ? NULL : make(p);
+    bool same = body && neap_streq(body, p->sent_status);
+    free(body);
+    return same;
 }
 
 bool pod_is_ready(const struct pod *p)

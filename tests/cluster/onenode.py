@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,9 @@ class OneNode:
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         self.kubeconfig = os.path.join(self.dir, "admin.kubeconfig")
         self.log = os.path.join(self.temp.name, "log")
-        self.port = 0
+        with socket.socket() as s:  # a server that is started again keeps its port
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
         self.start()
         self.image()
 
@@ -76,9 +79,6 @@ class OneNode:
                 break
             if not line:
                 raise RuntimeError("no cluster: " + self.tail())
-        if not self.port:
-            with open(self.kubeconfig) as f:
-                self.port = int(f.read().split("server: https://127.0.0.1:")[1].split()[0])
 
     def image(self, name=IMAGE):
         root = os.path.join(self.temp.name, "root")
