@@ -36,12 +36,12 @@ def check_first(report, k):
     start = time.monotonic()
     k.kubectl("delete", "pod", "first", "--timeout=20s")
     report.check("a deleted pod ends within its grace", time.monotonic() - start < 10 and not k.get("pod", "first"))
-    k.apply(k.pod("first", "sleep 1000"))
+    unique = "sleep 7%d" % os.getpid()
+    k.apply(k.pod("first", "exec " + unique))
     pod = k.wait_ready("first")
     report.check("a new pod has a new address", pod and pod["status"]["podIP"] != old, pod)
     k.kubectl("delete", "pod", "first", "--force", "--grace-period=0")
-    gone = poll(lambda: not [x for x in subprocess.run(["pgrep", "-f", "sleep 1000"],
-                                                       stdout=subprocess.PIPE).stdout.split()])
+    gone = poll(lambda: not subprocess.run(["pgrep", "-f", "^" + unique], stdout=subprocess.PIPE).stdout.split())
     report.check("force-deleted pods are killed all the same", gone)
 
 
