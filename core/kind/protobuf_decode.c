@@ -110,6 +110,8 @@ static yyjson_mut_val *time_value(struct context *c, struct reader r, bool micro
     uint64_t ints[4] = {0};
     struct reader none = {NULL, NULL};
     char out[32];
+    if (r.at == r.end) /* how Go writes its zero time */
+        return yyjson_mut_null(c->doc);
     if (!scalars(r, ints, &none, 0))
         return NULL;
     int64_t seconds = (int64_t)ints[1];

@@ -68,7 +68,11 @@ def check_write(report, k):
     o = k.get("deploy", "web")
     report.check("kubectl label, annotate, patch", o["metadata"]["labels"]["tier"] == "front"
                  and o["metadata"]["annotations"]["note"] == "x" and o["spec"]["replicas"] == 2)
-    env = dict(os.environ, KUBECONFIG=k.kubeconfig, KUBE_EDITOR="sed -i s/replicas:.2/replicas:.1/")
+    editor = os.path.join(k.temp.name, "editor")
+    with open(editor, "w") as f:
+        f.write("#!/bin/sh\nsed -i 's/^  replicas: 2/  replicas: 1/' \"$1\"\n")
+    os.chmod(editor, 0o700)
+    env = dict(os.environ, KUBECONFIG=k.kubeconfig, KUBE_EDITOR=editor)
     p = subprocess.run([k.kubectl_path, "edit", "deploy", "web"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     report.check("kubectl edit", p.returncode == 0 and k.get("deploy", "web")["spec"]["replicas"] == 1, p.stdout)
     k.kubectl("scale", "deploy", "web", "--replicas=3")
