@@ -53,6 +53,8 @@ const struct neap_option neap_agent_options[] = {
     {"agent_port", NEAP_OPTION_INT, "10250", 0, 65535, "the agent's port; 0: any free one"},
     {"volume_refresh", NEAP_OPTION_DURATION, "1m", 100, 3600000,
      "how often the files of ConfigMaps and Secrets are read anew (the kubelet: 1m)"},
+    {"hollow_nodes", NEAP_OPTION_INT, "1", 1, 100000,
+     "nodes in this process, NAME-0 and so on: tests of scale with runtime hollow"},
     {"cleanup", NEAP_OPTION_BOOL, "false", 0, 0,
      "neap agent: stops all pods of the data directory, takes everything off the host and ends"},
     {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},
