@@ -34,10 +34,12 @@ struct agent {
     struct neap_client *client;
     struct part runtime, network, proxy;
     struct neap_http_server *http;
-    struct neap_node *node;
+    struct neap_node **nodes; /* one; more for tests of scale (hollow_nodes) */
+    struct neap_arena *names; /* of many nodes */
+    unsigned node_count, nodes_ready, nodes_stopped;
     struct neap_signal *signals[3];
     unsigned port;
-    bool stopping;
+    bool stopping, cleanup;
 };
 
 static const char *option(const struct agent *a, const char *name)
@@ -83,7 +85,8 @@ static const void *table(const struct part *p)
 static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
 {
     (void)arg;
-    struct neap_identity *id = peer->certificate ? neap_auth_certificate_identity(peer->certificate) : NULL;
+    struct neap_identity *id =
+        peer->certificate ? neap_auth_certificate_identity(peer->certificate) : NULL;
     if (!id) {
         neap_err_set(&c->err, NEAP_EUNAUTHORIZED, "Unauthorized");
         return false;
@@ -98,8 +101,8 @@ static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
 static void handle(void *arg, struct neap_call *c)
 {
     struct agent *a = arg;
-    if (a->node && !a->stopping) {
-        neap_node_handle(a->node, c);
+    if (a->node_count && !a->stopping) {
+        neap_node_handle(a->nodes[0], c);
         return;
     }
     neap_err_set(&c->err, NEAP_EUNAVAILABLE, "the agent is starting or stopping");
@@ -174,10 +177,15 @@ static void closed(void *arg)
 static void node_stopped(void *arg)
 {
     struct agent *a = arg;
-    a->node = NULL;
+    if (++a->nodes_stopped < a->node_count)
+        return;
+    a->node_count = 0;
     a->client->close(a->client);
     a->client = NULL;
-    neap_http_server_close(a->http, closed, a);
+    if (a->http)
+        neap_http_server_close(a->http, closed, a);
+    else
+        neap_loop_stop(a->loop);
 }
 
 static void end(struct agent *a, bool cleanup)
@@ -185,8 +193,10 @@ static void end(struct agent *a, bool cleanup)
     if (a->stopping)
         return;
     a->stopping = true;
-    NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on", "%s", "");
-    neap_node_stop(a->node, cleanup, node_stopped, a);
+    NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on",
+              "%s", "");
+    for (unsigned i = 0; i < a->node_count; i++)
+        neap_node_stop(a->nodes[i], cleanup, node_stopped, a);
 }
 
 static void on_signal(void *arg)
@@ -207,35 +217,68 @@ static void ready(void *arg, const struct neap_err *err)
         end(a, false);
         return;
     }
+    if (++a->nodes_ready < a->node_count)
+        return;
+    if (a->cleanup) {
+        end(a, true);
+        return;
+    }
     printf("neap: agent ready in %lld ms\n",
            (long long)((neap_clock_mono(&neap_clock_system) - a->started_ns) / 1000000));
     fflush(stdout);
 }
 
-static int start_node(struct agent *a, struct neap_err *err)
+/* The <i>th of many has a name, a range and a folder of its own. */
+static void name_node(struct agent *a, unsigned i, struct neap_node_options *o)
 {
-    struct neap_node_options o = {.loop = a->loop,
-                                  .client = a->client,
-                                  .runtime = table(&a->runtime),
-                                  .runtime_host = a->runtime.host,
-                                  .network = table(&a->network),
-                                  .network_host = a->network.host,
-                                  .proxy = table(&a->proxy),
-                                  .proxy_host = a->proxy.host,
-                                  .clock = &neap_clock_system,
-                                  .rand = &neap_rand_system,
-                                  .name = a->node_name,
-                                  .node_ip = option(a, "node_ip"),
-                                  .data_dir = a->data_dir,
-                                  .instance = a->instance,
-                                  .pod_cidr = option(a, "pod_cidr"),
-                                  .service_cidr = option(a, "service_cidr"),
-                                  .node_ports = option(a, "node_ports"),
-                                  .cluster_domain = option(a, "cluster_domain"),
-                                  .version = NEAP_VERSION,
-                                  .port = a->port,
-                                  .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
-    return neap_node_start(&o, &a->node, ready, a, err);
+    unsigned b[4] = {0};
+    if (a->node_count == 1)
+        return;
+    sscanf(o->pod_cidr, "%u.%u.%u.%u", &b[0], &b[1], &b[2], &b[3]);
+    uint32_t base = (b[0] << 24 | b[1] << 16 | b[2] << 8) + i * 256;
+    o->name = neap_arena_printf(a->names, "%s-%u", a->node_name, i);
+    o->pod_cidr = neap_arena_printf(a->names, "%u.%u.%u.0/24", base >> 24, base >> 16 & 255, base >> 8 & 255);
+    o->data_dir = neap_arena_printf(a->names, "%s/nodes/%u", a->data_dir, i);
+}
+
+static int start_nodes(struct agent *a, struct neap_err *err)
+{
+    struct neap_node_options base = {.loop = a->loop,
+                                     .client = a->client,
+                                     .runtime = table(&a->runtime),
+                                     .runtime_host = a->runtime.host,
+                                     .network = table(&a->network),
+                                     .network_host = a->network.host,
+                                     .proxy = table(&a->proxy),
+                                     .proxy_host = a->proxy.host,
+                                     .clock = &neap_clock_system,
+                                     .rand = &neap_rand_system,
+                                     .name = a->node_name,
+                                     .node_ip = option(a, "node_ip"),
+                                     .data_dir = a->data_dir,
+                                     .instance = a->instance,
+                                     .pod_cidr = option(a, "pod_cidr"),
+                                     .service_cidr = option(a, "service_cidr"),
+                                     .node_ports = option(a, "node_ports"),
+                                     .cluster_domain = option(a, "cluster_domain"),
+                                     .version = NEAP_VERSION,
+                                     .port = a->port,
+                                     .offline = a->cleanup,
+                                     .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
+                                     .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+    a->node_count = (unsigned)neap_config_int(a->config, NULL, "hollow_nodes");
+    if (a->node_count > 1 && strcmp(option(a, "runtime"), "hollow") != 0)
+        return neap_err_set(err, NEAP_ECONFIG, "hollow_nodes: only with runtime hollow");
+    a->names = neap_arena_new(0);
+    a->nodes = neap_calloc(a->node_count, sizeof(struct neap_node *));
+    for (unsigned i = 0; i < a->node_count; i++) {
+        struct neap_node_options o = base;
+        name_node(a, i, &o);
+        int rc = neap_node_start(&o, &a->nodes[i], ready, a, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
 }
 
 /* The whole process lives in the node's network namespace: ports, probes, devices, sysctls. */
@@ -266,7 +309,8 @@ static int connect_api(struct agent *a, struct neap_err *err)
     char path[PATH_MAX];
     const char *file = option(a, "kubeconfig");
     struct neap_http_client *http;
-    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir, file ? "" : "/agent.kubeconfig");
+    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir,
+             file ? "" : "/agent.kubeconfig");
     int rc = neap_kubeconfig_read(path, &a->kubeconfig, err);
     if (!rc && (!a->kubeconfig.cert_pem || !a->kubeconfig.key_pem))
         rc = neap_err_set(err, NEAP_ECONFIG, "%s: the agent needs a client certificate", path);
@@ -281,13 +325,15 @@ static int start(struct agent *a, struct neap_err *err)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGUSR2};
     if (geteuid() != 0)
-        return neap_err_set(err, NEAP_ECONFIG, "a node's agent must be root (neap server need not)");
+        return neap_err_set(err, NEAP_ECONFIG,
+                            "a node's agent must be root (neap server need not)");
     a->data_dir = option(a, "data_dir");
     a->lock_fd = neap_data_dir_lock(a->data_dir, "agent.lock", err);
     if (a->lock_fd < 0)
         return err->code;
     neap_instance(a->data_dir, a->instance);
     neap_node_name(a->config, a->node_name);
+    a->cleanup = neap_config_bool(a->config, NULL, "cleanup");
     int rc = enter_netns(a, err);
     if (!rc)
         rc = share_data_dir(a, err);
@@ -297,11 +343,11 @@ static int start(struct agent *a, struct neap_err *err)
     rc = load_plugins(a, err);
     if (!rc)
         rc = connect_api(a, err);
-    if (!rc)
+    if (!rc && !a->cleanup)
         rc = open_port(a, err);
     for (size_t i = 0; !rc && i < NEAP_ARRAY_LEN(signals); i++)
         a->signals[i] = neap_signal_new(a->loop, signals[i], i < 2 ? on_signal : on_cleanup, a);
-    return rc ? rc : start_node(a, err);
+    return rc ? rc : start_nodes(a, err);
 }
 
 static void finish(struct agent *a)
@@ -313,6 +359,8 @@ static void finish(struct agent *a)
         a->client->close(a->client);
     if (a->loop)
         neap_loop_free(a->loop);
+    free(a->nodes);
+    neap_arena_free(a->names);
     a->client_tls = neap_tls_free(a->client_tls);
     a->server_tls = neap_tls_free(a->server_tls);
     struct part *parts[] = {&a->runtime, &a->network, &a->proxy};

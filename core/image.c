@@ -33,10 +33,12 @@ static int open_runtime(struct image *m, struct neap_err *err)
     if (rc < 0)
         return neap_err_errno(err, -rc, "data directory %s", data);
     neap_instance(data, instance);
-    rc = neap_plugin_load(dir, "runtime", neap_config_string(m->config, NULL, "runtime"), m->config, &m->plugin, err);
+    rc = neap_plugin_load(dir, "runtime", neap_config_string(m->config, NULL, "runtime"), m->config,
+                          &m->plugin, err);
     if (rc)
         return rc;
-    const struct neap_host *host = neap_plugin_host(m->plugin, m->loop, m->config, instance, data, err);
+    const struct neap_host *host =
+        neap_plugin_host(m->plugin, m->loop, m->config, instance, data, err);
     if (!host)
         return err->code;
     m->runtime = (const void *)neap_plugin_header(m->plugin);
@@ -79,8 +81,10 @@ static bool begin(struct image *m, int argc, char **argv)
     else if (strcmp(m->what, "import") == 0 && !rootfs && argc == 2)
         m->runtime->image_import(m->self, argv[1], name, &m->op);
     else
-        m->code = neap_complain("usage: neap image import FILE [--name NAME] | import --rootfs DIR --name NAME "
-                                "CMD... | list | pull NAME", NULL);
+        m->code = neap_complain(
+            "usage: neap image import FILE [--name NAME] | import --rootfs DIR --name NAME "
+            "CMD... | list | pull NAME",
+            NULL);
     return strcmp(m->what, "list") != 0 && m->code == 0;
 }
 

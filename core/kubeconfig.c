@@ -5,7 +5,8 @@
 
 enum { FILE_MAX = 1 << 20 };
 
-static yyjson_mut_val *entry(yyjson_mut_val *root, const char *list, const char *name, const char *field)
+static yyjson_mut_val *entry(yyjson_mut_val *root, const char *list, const char *name,
+                             const char *field)
 {
     size_t i, n;
     yyjson_mut_val *x;
@@ -46,7 +47,8 @@ static char *pem(yyjson_mut_val *o, const char *name)
     return path && neap_file_read(path, FILE_MAX, &text, &len) == 0 ? text : NULL;
 }
 
-static int fill(struct neap_kubeconfig *k, yyjson_mut_val *root, const char *path, struct neap_err *err)
+static int fill(struct neap_kubeconfig *k, yyjson_mut_val *root, const char *path,
+                struct neap_err *err)
 {
     const char *current = yyjson_mut_get_str(yyjson_mut_obj_get(root, "current-context"));
     yyjson_mut_val *context = entry(root, "contexts", current, "context");
@@ -57,7 +59,8 @@ static int fill(struct neap_kubeconfig *k, yyjson_mut_val *root, const char *pat
     const char *server = yyjson_mut_get_str(yyjson_mut_obj_get(cluster, "server"));
     const char *token = yyjson_mut_get_str(yyjson_mut_obj_get(user, "token"));
     if (!server || strncmp(server, "https://", 8) != 0)
-        return neap_err_set(err, NEAP_ECONFIG, "%s: the current context names no https server", path);
+        return neap_err_set(err, NEAP_ECONFIG, "%s: the current context names no https server",
+                            path);
     server += 8;
     size_t len = strcspn(server, "/");
     const char *colon = memrchr(server, ':', len), *bracket = memrchr(server, ']', len);
@@ -68,7 +71,8 @@ static int fill(struct neap_kubeconfig *k, yyjson_mut_val *root, const char *pat
     k->key_pem = pem(user, "client-key");
     k->token = token ? neap_strdup(token) : NULL;
     if (!k->ca_pem)
-        return neap_err_set(err, NEAP_ECONFIG, "%s: the cluster has no certificate-authority", path);
+        return neap_err_set(err, NEAP_ECONFIG, "%s: the cluster has no certificate-authority",
+                            path);
     return 0;
 }
 
@@ -102,16 +106,21 @@ void neap_kubeconfig_done(struct neap_kubeconfig *k)
     memset(k, 0, sizeof(*k));
 }
 
-int neap_kubeconfig_connect(const struct neap_kubeconfig *k, struct neap_loop *loop, struct neap_tls **ret_tls,
-                            struct neap_http_client **ret, struct neap_err *err)
+int neap_kubeconfig_connect(const struct neap_kubeconfig *k, struct neap_loop *loop,
+                            struct neap_tls **ret_tls, struct neap_http_client **ret,
+                            struct neap_err *err)
 {
     const char *addresses[] = {k->address, NULL};
-    struct neap_tls_config tls = {.cert_pem = k->cert_pem, .key_pem = k->key_pem, .ca_pem = k->ca_pem};
+    struct neap_tls_config tls = {
+        .cert_pem = k->cert_pem, .key_pem = k->key_pem, .ca_pem = k->ca_pem};
     int rc = neap_tls_new(&tls, false, ret_tls, err);
     if (rc)
         return rc;
-    struct neap_http_client_options o = {.loop = loop, .tls = *ret_tls, .addresses = addresses,
-                                         .bearer_token = k->token, .user_agent = "neap"};
+    struct neap_http_client_options o = {.loop = loop,
+                                         .tls = *ret_tls,
+                                         .addresses = addresses,
+                                         .bearer_token = k->token,
+                                         .user_agent = "neap"};
     *ret = neap_http_client_new(&o);
     return 0;
 }

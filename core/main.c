@@ -30,6 +30,21 @@ static int run_agent(struct neap_config *config, int argc, char **argv)
     return neap_agent_main(config);
 }
 
+static int run_get(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "get", argc, argv);
+}
+
+static int run_apply(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "apply", argc, argv);
+}
+
+static int run_delete(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "delete", argc, argv);
+}
+
 static int run_version(struct neap_config *config, int argc, char **argv)
 {
     (void)config;
@@ -86,25 +101,35 @@ static int run_plugin(struct neap_config *config, int argc, char **argv)
 }
 
 /* One file and one set of flags serve every command. */
-#define ALL_OPTIONS {neap_common_options, neap_server_options, neap_agent_options}
+#define ALL_OPTIONS                                                                                \
+    {                                                                                              \
+        neap_common_options, neap_server_options, neap_agent_options                               \
+    }
 
 static const struct command commands[] = {
     {"up", "a whole cluster of one node: server and agent", ALL_OPTIONS, true, neap_up_main},
     {"server", "serve the API", ALL_OPTIONS, false, run_server},
     {"agent", "run this node's pods", ALL_OPTIONS, false, run_agent},
-    {"image", "import FILE | import --rootfs DIR --name N -- CMD... | list | pull NAME",
-     {neap_common_options, neap_server_options, neap_agent_options, neap_image_options}, false, neap_image_main},
+    {"image",
+     "import FILE | import --rootfs DIR --name N -- CMD... | list | pull NAME",
+     {neap_common_options, neap_server_options, neap_agent_options, neap_image_options},
+     false,
+     neap_image_main},
+    {"get", "KIND [NAME] [-n NAMESPACE | -A] [-o json|yaml]", ALL_OPTIONS, false, run_get},
+    {"apply", "-f FILE: creates or changes what the file says", ALL_OPTIONS, false, run_apply},
+    {"delete", "KIND NAME | -f FILE", ALL_OPTIONS, false, run_delete},
     {"version", "print the version", {NULL}, false, run_version},
-    {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS, false,
-     run_plugin},
-    {"config", "print: the effective configuration, each option with its meaning and origin", ALL_OPTIONS, false,
-     run_config},
+    {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS,
+     false, run_plugin},
+    {"config", "print: the effective configuration, each option with its meaning and origin",
+     ALL_OPTIONS, false, run_config},
 };
 
 static int usage(FILE *to, int code)
 {
-    fprintf(to, "neap %s: a container orchestrator that speaks the Kubernetes API\n\nusage: neap "
-                "COMMAND [--option VALUE]...\n\n",
+    fprintf(to,
+            "neap %s: a container orchestrator that speaks the Kubernetes API\n\nusage: neap "
+            "COMMAND [--option VALUE]...\n\n",
             NEAP_VERSION);
     for (size_t i = 0; i < NEAP_ARRAY_LEN(commands); i++)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);

@@ -34,6 +34,9 @@ const struct neap_option neap_server_options[] = {
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
     {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
      "a folder of your own controllers and admission rules"},
+    {"scheduler", NEAP_OPTION_BOOL, "true", 0, 0, "false: another scheduler binds the pods"},
+    {"controllers", NEAP_OPTION_BOOL, "true", 0, 0,
+     "false: no controller runs here (another controller manager's, or tests)"},
     {"advertise", NEAP_OPTION_STRING, NULL, 0, 0,
      "address at which pods reach the API: served as well; default: the listening one"},
     {0},
@@ -48,6 +51,12 @@ const struct neap_option neap_agent_options[] = {
     {"kubeconfig", NEAP_OPTION_STRING, NULL, 0, 0,
      "how the agent reaches the API; default: DATA_DIR/agent.kubeconfig"},
     {"agent_port", NEAP_OPTION_INT, "10250", 0, 65535, "the agent's port; 0: any free one"},
+    {"volume_refresh", NEAP_OPTION_DURATION, "1m", 100, 3600000,
+     "how often the files of ConfigMaps and Secrets are read anew (the kubelet: 1m)"},
+    {"hollow_nodes", NEAP_OPTION_INT, "1", 1, 100000,
+     "nodes in this process, NAME-0 and so on: tests of scale with runtime hollow"},
+    {"cleanup", NEAP_OPTION_BOOL, "false", 0, 0,
+     "neap agent: stops all pods of the data directory, takes everything off the host and ends"},
     {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},
     {0},
 };
@@ -90,7 +99,8 @@ int neap_netns_path(const struct neap_config *config, char *out, size_t size, co
         return neap_err_set(err, NEAP_ECONFIG, "netns: %s is a name, no path", name);
     snprintf(out, size, "/run/netns/%s", name);
     if (access(out, F_OK) != 0)
-        return neap_err_set(err, NEAP_ECONFIG, "netns: there is no network namespace %s (ip netns add %s)", name,
+        return neap_err_set(err, NEAP_ECONFIG,
+                            "netns: there is no network namespace %s (ip netns add %s)", name,
                             name);
     *ret = out;
     return 0;

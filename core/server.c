@@ -103,9 +103,18 @@ static int make_tls(struct server *s, struct neap_err *err)
     first_service_ip(option(s, "service_cidr"), service_ip);
     gethostname(host, sizeof(host) - 1);
     bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
-    const char *names[] = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", full,
-                           "localhost", host, "127.0.0.1", "::1", service_ip,
-                           any ? "127.0.0.1" : s->address, advertise ? advertise : "127.0.0.1", NULL};
+    const char *names[] = {"kubernetes",
+                           "kubernetes.default",
+                           "kubernetes.default.svc",
+                           full,
+                           "localhost",
+                           host,
+                           "127.0.0.1",
+                           "::1",
+                           service_ip,
+                           any ? "127.0.0.1" : s->address,
+                           advertise ? advertise : "127.0.0.1",
+                           NULL};
     struct neap_cert_request request = {.common_name = "kube-apiserver",
                                         .names = names,
                                         .valid_s = CERTIFICATE_SECONDS,
@@ -131,8 +140,8 @@ static void base64(struct neap_buf *out, const char *text)
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i += 3) {
         size_t n = len - i > 2 ? 3 : len - i;
-        unsigned v = (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) |
-                     (n > 2 ? p[i + 2] : 0);
+        unsigned v =
+            (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0);
         neap_buf_char(out, digits[v >> 18]);
         neap_buf_char(out, digits[v >> 12 & 63]);
         neap_buf_char(out, n > 1 ? digits[v >> 6 & 63] : '=');
@@ -165,7 +174,8 @@ static int write_kubeconfig(struct server *s, const struct user *u, struct neap_
     struct neap_buf b = NEAP_BUF_INIT;
     bool any = strcmp(u->address, "0.0.0.0") == 0 || strcmp(u->address, "::") == 0;
     bool v6 = strchr(u->address, ':') && !any;
-    neap_buf_str(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
+    neap_buf_str(&b,
+                 "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
     neap_buf_printf(&b, "https://%s%s%s:%u\n    certificate-authority-data: ", v6 ? "[" : "",
                     any ? "127.0.0.1" : u->address, v6 ? "]" : "", s->port);
     base64(&b, neap_pki_ca_pem(s->pki));
@@ -173,8 +183,10 @@ static int write_kubeconfig(struct server *s, const struct user *u, struct neap_
     base64(&b, cert);
     neap_buf_str(&b, "\n    client-key-data: ");
     base64(&b, key);
-    neap_buf_printf(&b, "\ncontexts:\n- name: neap\n  context:\n    cluster: neap\n    user: %s\n"
-                        "current-context: neap\n", u->name);
+    neap_buf_printf(&b,
+                    "\ncontexts:\n- name: neap\n  context:\n    cluster: neap\n    user: %s\n"
+                    "current-context: neap\n",
+                    u->name);
     snprintf(path, sizeof(path), "%s/%s", s->data_dir, u->file);
     rc = neap_file_write_atomic(path, b.data, b.len, 0600);
     neap_buf_done(&b);
@@ -186,7 +198,8 @@ static int write_kubeconfig(struct server *s, const struct user *u, struct neap_
 /* For kubectl, and for this node's agent: its certificate also serves the agent's API. */
 static int write_kubeconfigs(struct server *s, struct neap_err *err)
 {
-    static const char *const admins[] = {"system:masters", NULL}, *const nodes[] = {"system:nodes", NULL};
+    static const char *const admins[] = {"system:masters", NULL}, *const nodes[] = {"system:nodes",
+                                                                                    NULL};
     char name[300];
     const char *serves[] = {s->node_name, "localhost", "127.0.0.1", NULL};
     const char *advertise = option(s, "advertise");
@@ -382,7 +395,6 @@ static void worker_open(struct server *s, struct worker *w, const char *name)
     w->server = s;
     w->loop = neap_loop_new(name, NULL);
     w->client = neap_rest_client(s->rest, s->system, w->loop);
-    s->workers++;
 }
 
 /* Scripts that do not load stop the start: nothing runs yet. */
@@ -390,8 +402,14 @@ static int start_workers(struct server *s, struct neap_err *err)
 {
     char scripts[PATH_MAX];
     neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    if (neap_config_bool(s->config, NULL, "scheduler")) {
+        worker_open(s, &s->sched, "sched");
+        neap_loop_post(s->sched.loop, sched_start, &s->sched);
+        s->sched.thread = neap_thread_start(s->sched.loop);
+    }
+    if (!neap_config_bool(s->config, NULL, "controllers"))
+        return 0;
     worker_open(s, &s->control, "control");
-    worker_open(s, &s->sched, "sched");
     struct neap_control_options o = {.loop = s->control.loop,
                                      .client = s->control.client,
                                      .clock = &neap_clock_system,
@@ -402,9 +420,7 @@ static int start_workers(struct server *s, struct neap_err *err)
     int rc = neap_control_start(&o, &s->control.control, err);
     if (rc)
         return rc;
-    neap_loop_post(s->sched.loop, sched_start, &s->sched);
     s->control.thread = neap_thread_start(s->control.loop);
-    s->sched.thread = neap_thread_start(s->sched.loop);
     return 0;
 }
 
@@ -427,12 +443,15 @@ static void stopped(void *arg)
 static void drained(void *arg)
 {
     struct server *s = arg;
-    if (!s->control.thread) {
+    struct worker *all[] = {&s->control, &s->sched};
+    s->workers = 0;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(all); i++)
+        s->workers += all[i]->thread != NULL;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(all); i++)
+        if (all[i]->thread)
+            neap_loop_post(all[i]->loop, worker_stop, all[i]);
+    if (!s->workers)
         neap_http_server_close(s->http, stopped, s);
-        return;
-    }
-    neap_loop_post(s->control.loop, worker_stop, &s->control);
-    neap_loop_post(s->sched.loop, worker_stop, &s->sched);
 }
 
 static void on_signal(void *arg)

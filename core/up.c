@@ -36,7 +36,7 @@ struct up {
     struct neap_signal *term, *interrupt, *child;
     int64_t started_ns;
     int code, stop_signal;
-    bool told, stopping;
+    bool told, stopping, clean;
 };
 
 /* ---- starting ---- */
@@ -45,7 +45,7 @@ static void run_child(struct part *p, int out, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
-        _exit(1); /* it died in between */
+        _exit(1);  /* it died in between */
     setpgid(0, 0); /* a terminal's ^C is ours to answer */
     dup2(out, STDOUT_FILENO);
     sigset_t none;
@@ -61,7 +61,7 @@ static void start(struct part *p)
 {
     int pipes[2];
     pid_t self = getpid();
-    if (p->up->stopping || p->pid || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (p->pid || pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0)
         return;
     fcntl(pipes[1], F_SETFL, 0);
     pid_t pid = fork();
@@ -82,7 +82,9 @@ static void start(struct part *p)
 
 static void on_timer(void *arg)
 {
-    start(arg);
+    struct part *p = arg;
+    if (!p->up->stopping)
+        start(p);
 }
 
 /* ---- what they say ---- */
@@ -142,13 +144,26 @@ static void on_output(void *arg, int events)
 
 /* ---- their ends ---- */
 
+/* An agent that died when all was to end left its pods: another one takes them away. */
+static void start_cleanup(struct part *agent)
+{
+    size_t n = 0;
+    while (agent->argv[n])
+        n++;
+    agent->argv[n] = neap_strdup("--cleanup");
+    start(agent);
+}
+
 /* The agent first: it still says to the API what it does. */
 static void stop_next(struct up *u)
 {
     struct part *agent = &u->parts[AGENT], *server = &u->parts[SERVER];
-    if (agent->pid)
+    if (agent->pid) {
         kill(agent->pid, SIGUSR2);
-    else if (server->pid)
+    } else if (u->told && !u->clean) {
+        u->clean = true;
+        start_cleanup(agent);
+    } else if (server->pid)
         kill(server->pid, SIGTERM);
     else
         neap_loop_stop(u->loop);
@@ -172,11 +187,14 @@ static void ended(struct part *p, int status)
     close_output(p);
     p->pid = 0;
     p->ready = false;
+    if (u->stopping && p == &u->parts[AGENT] && code == 0)
+        u->clean = true;
     if (u->stopping) {
         stop_next(u);
         return;
     }
-    if (!u->told || (!was_ready && code == 1)) { /* it has said why: a part that can't start ends us all */
+    if (!u->told ||
+        (!was_ready && code == 1)) { /* it has said why: a part that can't start ends us all */
         u->code = code ? code : 1;
         stop(u);
         return;
@@ -236,7 +254,9 @@ int neap_up_main(struct neap_config *config, int argc, char **argv)
     char gateway[46];
     if (geteuid() != 0)
         neap_err_set(&err, NEAP_ECONFIG, "a node needs root (neap server alone does not)");
-    int lock = err.code ? -1 : neap_data_dir_lock(neap_config_string(config, NULL, "data_dir"), "up.lock", &err);
+    int lock = err.code ? -1
+                        : neap_data_dir_lock(neap_config_string(config, NULL, "data_dir"),
+                                             "up.lock", &err);
     if (lock < 0) {
         int code = neap_complain("up", &err);
         neap_err_done(&err);
@@ -248,7 +268,8 @@ int neap_up_main(struct neap_config *config, int argc, char **argv)
         struct part *p = &u.parts[i];
         bool advertise = i == SERVER && !neap_config_string(config, NULL, "advertise");
         *p = (struct part){.up = &u, .name = names[i], .ready_line = lines[i], .out = -1};
-        p->argv = arguments(names[i], argc, argv, advertise ? neap_asprintf("--advertise=%s", gateway) : NULL);
+        p->argv = arguments(names[i], argc, argv,
+                            advertise ? neap_asprintf("--advertise=%s", gateway) : NULL);
         p->timer = neap_timer_new(u.loop, on_timer, p);
     }
     u.term = neap_signal_new(u.loop, SIGTERM, on_signal, &u);

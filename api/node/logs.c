@@ -76,7 +76,8 @@ static void on_data(struct neap_exchange *x, const char *data, size_t len)
     l->call->wake(l->call);
 }
 
-static void on_done(struct neap_exchange *x, const struct neap_err *err, int status, const char *body, size_t len)
+static void on_done(struct neap_exchange *x, const struct neap_err *err, int status,
+                    const char *body, size_t len)
 {
     struct node_log *l = x->data_arg;
     (void)body;
@@ -99,7 +100,12 @@ void node_logs(struct neap_http_client *http, struct neap_call *c, const char *p
     l->body.close = body_close;
     l->http = http;
     l->call = c;
-    l->x = (struct neap_exchange){.method = "GET", .path = path, .streaming = true, .head = on_head,
-                                  .data = on_data, .done = on_done, .data_arg = l};
+    l->x = (struct neap_exchange){.method = "GET",
+                                  .path = path,
+                                  .streaming = true,
+                                  .head = on_head,
+                                  .data = on_data,
+                                  .done = on_done,
+                                  .data_arg = l};
     neap_http_client_send(http, &l->x);
 }

@@ -46,7 +46,8 @@ static int choose(struct neap_call *c, yyjson_val *spec, const char *pod, const 
         *ret = name;
         return has_container(spec, name)
                    ? 0
-                   : neap_err_set(&c->err, NEAP_EBADREQUEST, "container %s is not valid for pod %s", name, pod);
+                   : neap_err_set(&c->err, NEAP_EBADREQUEST, "container %s is not valid for pod %s",
+                                  name, pod);
     }
     if (yyjson_arr_size(containers) == 1) {
         *ret = neap_arena_strdup(c->arena, name_of(yyjson_arr_get_first(containers)));
@@ -66,8 +67,8 @@ static int choose(struct neap_call *c, yyjson_val *spec, const char *pod, const 
 
 /* ---- log ---- */
 
-static const char *const log_params[] = {"follow", "previous", "timestamps", "sinceSeconds", "sinceTime",
-                                         "tailLines", "limitBytes", "stream"};
+static const char *const log_params[] = {"follow",    "previous",  "timestamps", "sinceSeconds",
+                                         "sinceTime", "tailLines", "limitBytes", "stream"};
 
 static void check_min(struct neap_call *c, const char *name, int64_t min, const char *words)
 {
@@ -88,8 +89,8 @@ static int check_log(struct neap_call *c, const char *pod)
     if (!c->err.cause_count)
         return 0;
     char text[600];
-    snprintf(text, sizeof(text), "PodLogOptions \"%s\" is invalid: %s: %s", pod, c->err.causes[0].field,
-             c->err.causes[0].message);
+    snprintf(text, sizeof(text), "PodLogOptions \"%s\" is invalid: %s: %s", pod,
+             c->err.causes[0].field, c->err.causes[0].message);
     neap_err_set(&c->err, NEAP_EINVALID, "%s", text);
     neap_err_about(&c->err, "", "PodLogOptions", pod);
     return c->err.code;
@@ -98,7 +99,8 @@ static int check_log(struct neap_call *c, const char *pod)
 static void add_escaped(struct neap_buf *b, const char *s)
 {
     for (; *s; s++) {
-        if ((*s >= '0' && *s <= '9') || ((*s | 32) >= 'a' && (*s | 32) <= 'z') || strchr("-._~", *s))
+        if ((*s >= '0' && *s <= '9') || ((*s | 32) >= 'a' && (*s | 32) <= 'z') ||
+            strchr("-._~", *s))
             neap_buf_char(b, *s);
         else
             neap_buf_printf(b, "%%%02X", (unsigned char)*s);
@@ -124,8 +126,8 @@ static bool is_true(struct neap_call *c, const char *name)
 
 static int add_streams(struct neap_call *c, struct neap_buf *b, bool exec)
 {
-    static const char *const names[][2] = {{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"},
-                                           {"tty", "tty"}};
+    static const char *const names[][2] = {
+        {"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
     unsigned streams = 0, commands = 0;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
         bool on = is_true(c, names[i][0]);
@@ -134,7 +136,8 @@ static int add_streams(struct neap_call *c, struct neap_buf *b, bool exec)
             neap_buf_printf(b, "&%s=1", names[i][1]);
     }
     if (!streams)
-        return neap_err_set(&c->err, NEAP_EBADREQUEST, "you must specify at least 1 of stdin, stdout, stderr");
+        return neap_err_set(&c->err, NEAP_EBADREQUEST,
+                            "you must specify at least 1 of stdin, stdout, stderr");
     if (!exec)
         return 0;
     for (const char *p = c->query; p && *p; p = strchr(p, '&') ? strchr(p, '&') + 1 : NULL) {
@@ -145,14 +148,18 @@ static int add_streams(struct neap_call *c, struct neap_buf *b, bool exec)
         neap_buf_append(b, p, len); /* as it came: decoded once, by the agent */
         commands++;
     }
-    return commands ? 0 : neap_err_set(&c->err, NEAP_EBADREQUEST, "you must specify a command for the container");
+    return commands ? 0
+                    : neap_err_set(&c->err, NEAP_EBADREQUEST,
+                                   "you must specify a command for the container");
 }
 
 int node_path(struct neap_call *c, yyjson_val *pod, const char **ret_path, const char **ret_node)
 {
-    static const char *const prefixes[][2] = {{"log", "containerLogs"}, {"exec", "exec"}, {"attach", "attach"}};
+    static const char *const prefixes[][2] = {
+        {"log", "containerLogs"}, {"exec", "exec"}, {"attach", "attach"}};
     yyjson_val *spec = yyjson_obj_get(pod, "spec");
-    const char *node = yyjson_get_str(yyjson_obj_get(spec, "nodeName")), *container = NULL, *prefix = NULL;
+    const char *node = yyjson_get_str(yyjson_obj_get(spec, "nodeName")), *container = NULL,
+               *prefix = NULL;
     bool log = strcmp(c->subresource, "log") == 0;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(prefixes); i++)
         if (strcmp(prefixes[i][0], c->subresource) == 0)
@@ -165,7 +172,8 @@ int node_path(struct neap_call *c, yyjson_val *pod, const char **ret_path, const
     if (rc)
         return rc;
     if (!node || !*node)
-        return neap_err_set(&c->err, NEAP_EBADREQUEST, "pod %s does not have a host assigned", c->name);
+        return neap_err_set(&c->err, NEAP_EBADREQUEST, "pod %s does not have a host assigned",
+                            c->name);
     struct neap_buf b = NEAP_BUF_INIT;
     neap_buf_printf(&b, "/%s/%s/%s/%s?", prefix, c->namespace_, c->name, container);
     for (size_t i = 0; log && i < NEAP_ARRAY_LEN(log_params); i++)

@@ -46,13 +46,15 @@ static char *agent_address(struct neap_object *node)
     yyjson_val *root = yyjson_doc_get_root(doc), *a;
     size_t i, n;
     const char *ip = NULL;
-    int64_t port = yyjson_get_sint(neap_json_val_at(root, "status.daemonEndpoints.kubeletEndpoint.Port"));
+    int64_t port =
+        yyjson_get_sint(neap_json_val_at(root, "status.daemonEndpoints.kubeletEndpoint.Port"));
     yyjson_arr_foreach(neap_json_val_at(root, "status.addresses"), i, n, a)
     {
         if (!ip && yyjson_equals_str(yyjson_obj_get(a, "type"), "InternalIP"))
             ip = yyjson_get_str(yyjson_obj_get(a, "address"));
     }
-    char *out = ip && port > 0 ? neap_asprintf(strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip, (int)port) : NULL;
+    char *out =
+        ip && port > 0 ? neap_asprintf(strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip, (int)port) : NULL;
     yyjson_doc_free(doc);
     return out;
 }
@@ -78,8 +80,11 @@ static int connect_to(struct neap_node_dialer *d, const char *name, const char *
         conn_free(x);
         return rc;
     }
-    struct neap_http_client_options o = {.loop = d->options.loop, .tls = x->tls, .addresses = addresses,
-                                         .user_agent = "neap", .netns = d->options.netns};
+    struct neap_http_client_options o = {.loop = d->options.loop,
+                                         .tls = x->tls,
+                                         .addresses = addresses,
+                                         .user_agent = "neap",
+                                         .netns = d->options.netns};
     x->http = neap_http_client_new(&o);
     neap_map_set(&d->conns, name, x);
     *ret = x->http;
@@ -90,7 +95,8 @@ static int open_agent(struct neap_node_dialer *d, const char *name, struct neap_
                       struct neap_err *err)
 {
     struct neap_snapshot *s = neap_snapshot_pin(d->options.registry);
-    struct neap_object *node = neap_snapshot_get(s, neap_kind_by_resource("", "v1", "nodes"), NULL, name);
+    struct neap_object *node =
+        neap_snapshot_get(s, neap_kind_by_resource("", "v1", "nodes"), NULL, name);
     char *address = node ? agent_address(node) : NULL;
     neap_snapshot_unpin(s);
     int rc;
@@ -104,13 +110,17 @@ static int open_agent(struct neap_node_dialer *d, const char *name, struct neap_
     return rc;
 }
 
-void node_refused(struct neap_call *c, int status, const char *body, size_t len, const struct neap_err *err)
+void node_refused(struct neap_call *c, int status, const char *body, size_t len,
+                  const struct neap_err *err)
 {
     if (err || !status)
         neap_err_set(&c->err, NEAP_EINTERNAL, "error dialing backend: %s",
                      err && err->message ? err->message : "no answer");
     else
-        neap_err_set(&c->err, status == 404 ? NEAP_ENOTFOUND : status == 400 ? NEAP_EBADREQUEST : NEAP_EINTERNAL,
+        neap_err_set(&c->err,
+                     status == 404   ? NEAP_ENOTFOUND
+                     : status == 400 ? NEAP_EBADREQUEST
+                                     : NEAP_EINTERNAL,
                      "%.*s", (int)(len < 1000 ? len : 1000), body ? body : "");
 }
 

@@ -7,7 +7,8 @@ struct bridge {
     struct neap_stream *client, *agent;
     bool plain_errors; /* channel.k8s.io: the error channel holds text */
     bool answered, agent_closed, client_closed;
-    struct neap_buf early; /* what the agent said before the client's stream was open: channel, length, bytes */
+    struct neap_buf
+        early; /* what the agent said before the client's stream was open: channel, length, bytes */
 };
 
 static void bridge_free(struct bridge *b)
@@ -27,7 +28,8 @@ static void to_client(struct bridge *b, int channel, const void *data, size_t le
         yyjson_val *root = yyjson_doc_get_root(doc);
         const char *message = yyjson_get_str(yyjson_obj_get(root, "message"));
         if (yyjson_equals_str(yyjson_obj_get(root, "status"), "Failure"))
-            neap_stream_send(b->client, channel, message ? message : "failed", strlen(message ? message : "failed"));
+            neap_stream_send(b->client, channel, message ? message : "failed",
+                             strlen(message ? message : "failed"));
         yyjson_doc_free(doc);
         return;
     }
@@ -76,8 +78,8 @@ static void client_closed(void *arg)
     bridge_free(b);
 }
 
-static const struct neap_stream_handler client_handler = {client_open, client_message, client_writable,
-                                                          client_closed};
+static const struct neap_stream_handler client_handler = {client_open, client_message,
+                                                          client_writable, client_closed};
 
 /* ---- the agent's end ---- */
 
@@ -124,7 +126,8 @@ static void agent_closed(void *arg)
     bridge_free(b);
 }
 
-static void agent_refused(void *arg, int status, const char *body, size_t len, const struct neap_err *err)
+static void agent_refused(void *arg, int status, const char *body, size_t len,
+                          const struct neap_err *err)
 {
     struct bridge *b = arg;
     struct neap_call *c = b->call;
@@ -134,20 +137,23 @@ static void agent_refused(void *arg, int status, const char *body, size_t len, c
     neap_rest_fail(c);
 }
 
-static const struct neap_stream_handler agent_handler = {agent_open, agent_message, agent_writable, agent_closed};
+static const struct neap_stream_handler agent_handler = {agent_open, agent_message, agent_writable,
+                                                         agent_closed};
 
 void node_stream(struct neap_http_client *http, struct neap_call *c, const char *path)
 {
     static const char *const protocols[] = {"v5.channel.k8s.io", NULL};
     if (!c->upgradable) {
         neap_err_set(&c->err, NEAP_EBADREQUEST,
-                     "Upgrade request required: %s is served over websockets (v5, v4, channel.k8s.io), SPDY is not served",
+                     "Upgrade request required: %s is served over websockets (v5, v4, "
+                     "channel.k8s.io), SPDY is not served",
                      c->subresource);
         neap_rest_fail(c);
         return;
     }
     struct bridge *b = neap_calloc(1, sizeof(*b));
-    const struct neap_ws_protocol *p = c->stream_protocol ? neap_ws_protocol_by_name(c->stream_protocol) : NULL;
+    const struct neap_ws_protocol *p =
+        c->stream_protocol ? neap_ws_protocol_by_name(c->stream_protocol) : NULL;
     b->call = c;
     b->plain_errors = p && !p->has_error_status;
     neap_http_client_stream(http, path, protocols, &agent_handler, b, agent_refused);

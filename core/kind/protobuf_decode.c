@@ -110,7 +110,7 @@ static yyjson_mut_val *time_value(struct context *c, struct reader r, bool micro
     uint64_t ints[4] = {0};
     struct reader none = {NULL, NULL};
     char out[32];
-    if (r.at == r.end) /* so a zero time is written; the epoch is written with its zeros */
+    if (r.at == r.end) /* how Go writes its zero time */
         return yyjson_mut_null(c->doc);
     if (!scalars(r, ints, &none, 0))
         return NULL;

@@ -15,12 +15,14 @@ const char *pod_dir(const struct pod *p, struct neap_arena *arena)
 
 const char *pod_log_dir(const struct pod *p, struct neap_arena *arena)
 {
-    return neap_arena_printf(arena, "%s/logs/%s_%s_%s", p->node->options.data_dir, p->ns, p->name, p->uid);
+    return neap_arena_printf(arena, "%s/logs/%s_%s_%s", p->node->options.data_dir, p->ns, p->name,
+                             p->uid);
 }
 
 const char *termination_path(const struct container *c, struct neap_arena *arena)
 {
-    return neap_arena_printf(arena, "%s/containers/%s-%u", pod_dir(c->pod, arena), c->name, c->attempt);
+    return neap_arena_printf(arena, "%s/containers/%s-%u", pod_dir(c->pod, arena), c->name,
+                             c->attempt);
 }
 
 static const char *str(yyjson_val *o, const char *name)
@@ -78,7 +80,9 @@ static const char *qos(struct pod *p)
 {
     yyjson_val *root = yyjson_doc_get_root(p->doc);
     const char *class = neap_json_val_str_at(root, "status.qosClass");
-    return neap_streq(class, "Guaranteed") ? "" : neap_streq(class, "Burstable") ? "burstable/" : "besteffort/";
+    return neap_streq(class, "Guaranteed")  ? ""
+           : neap_streq(class, "Burstable") ? "burstable/"
+                                            : "besteffort/";
 }
 
 struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_arena *arena)
@@ -89,18 +93,24 @@ struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_ar
     if (strlen(name) > 63)
         name[63] = '\0';
     *c = (struct neap_runtime_sandbox_config){
-        .id = p->uid, .namespace_ = p->ns, .pod = p->name, .uid = p->uid,
+        .id = p->uid,
+        .namespace_ = p->ns,
+        .pod = p->name,
+        .uid = p->uid,
         .hostname = p->host_network ? NULL : name,
         .log_dir = pod_log_dir(p, arena),
-        .cgroup_parent = neap_arena_printf(arena, "/neap-%s/%spod%s", p->node->options.instance, qos(p), p->uid),
+        .cgroup_parent =
+            neap_arena_printf(arena, "/neap-%s/%spod%s", p->node->options.instance, qos(p), p->uid),
         .host_network = p->host_network,
         .host_pid = yyjson_get_bool(yyjson_obj_get(p->spec, "hostPID")),
         .host_ipc = yyjson_get_bool(yyjson_obj_get(p->spec, "hostIPC")),
-        .share_process_namespace = yyjson_get_bool(yyjson_obj_get(p->spec, "shareProcessNamespace"))};
+        .share_process_namespace =
+            yyjson_get_bool(yyjson_obj_get(p->spec, "shareProcessNamespace"))};
     pod_resources(p, &c->resources);
     size_t i, n, count = 0;
     yyjson_val *s, *list = neap_json_val_at(p->spec, "securityContext.sysctls");
-    const char **sysctls = neap_arena_calloc(arena, (2 * yyjson_arr_size(list) + 1) * sizeof(*sysctls));
+    const char **sysctls =
+        neap_arena_calloc(arena, (2 * yyjson_arr_size(list) + 1) * sizeof(*sysctls));
     yyjson_arr_foreach(list, i, n, s)
     {
         sysctls[count++] = str(s, "name");
@@ -125,7 +135,8 @@ static void add(struct mounts *m, const char *source, const char *target, bool r
 }
 
 /* A path below a volume that a user names: no "..", made when it is not there. */
-static const char *sub_path(struct mounts *m, const char *base, const char *sub, struct neap_err *err)
+static const char *sub_path(struct mounts *m, const char *base, const char *sub,
+                            struct neap_err *err)
 {
     if (!sub || !*sub)
         return base;
@@ -139,7 +150,8 @@ static const char *sub_path(struct mounts *m, const char *base, const char *sub,
     return path;
 }
 
-static int add_volumes(struct container *c, struct mounts *m, const char *const *env, struct neap_err *err)
+static int add_volumes(struct container *c, struct mounts *m, const char *const *env,
+                       struct neap_err *err)
 {
     size_t i, n;
     yyjson_val *v;
@@ -175,17 +187,20 @@ static const char *hosts_file(struct pod *p, struct neap_arena *arena)
     const char *hostname = str(p->spec, "hostname"), *subdomain = str(p->spec, "subdomain");
     size_t i, n, j, m;
     yyjson_val *alias, *name;
-    neap_buf_str(&b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
-                     "ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n"
-                     "fe00::2\tip6-allrouters\n");
+    neap_buf_str(
+        &b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
+            "ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n"
+            "fe00::2\tip6-allrouters\n");
     if (p->has_address && subdomain)
-        neap_buf_printf(&b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->address.addresses[0], hostname ? hostname : p->name,
-                        subdomain, p->ns, p->node->options.cluster_domain, hostname ? hostname : p->name);
+        neap_buf_printf(&b, "%s\t%s.%s.%s.svc.%s\t%s\n", p->address.addresses[0],
+                        hostname ? hostname : p->name, subdomain, p->ns,
+                        p->node->options.cluster_domain, hostname ? hostname : p->name);
     else if (p->has_address)
         neap_buf_printf(&b, "%s\t%s\n", p->address.addresses[0], hostname ? hostname : p->name);
     yyjson_arr_foreach(yyjson_obj_get(p->spec, "hostAliases"), i, n, alias)
     {
-        neap_buf_printf(&b, "%s%s", i ? "" : "\n# Entries added by HostAliases.\n", str(alias, "ip"));
+        neap_buf_printf(&b, "%s%s", i ? "" : "\n# Entries added by HostAliases.\n",
+                        str(alias, "ip"));
         yyjson_arr_foreach(yyjson_obj_get(alias, "hostnames"), j, m, name)
         {
             neap_buf_printf(&b, "\t%s", yyjson_get_str(name));
@@ -214,12 +229,14 @@ static const char *resolv_file(struct pod *p, struct neap_arena *arena)
     free(host);
     yyjson_arr_foreach(yyjson_obj_get(config, "searches"), i, n, v)
     {
-        neap_buf_printf(&b, "%s%s%s", i ? "" : "search ", yyjson_get_str(v), i + 1 < n ? " " : "\n");
+        neap_buf_printf(&b, "%s%s%s", i ? "" : "search ", yyjson_get_str(v),
+                        i + 1 < n ? " " : "\n");
     }
     yyjson_arr_foreach(yyjson_obj_get(config, "options"), i, n, v)
     {
-        neap_buf_printf(&b, "%s%s%s%s%s", i ? "" : "options ", str(v, "name"), str(v, "value") ? ":" : "",
-                        str(v, "value") ? str(v, "value") : "", i + 1 < n ? " " : "\n");
+        neap_buf_printf(&b, "%s%s%s%s%s", i ? "" : "options ", str(v, "name"),
+                        str(v, "value") ? ":" : "", str(v, "value") ? str(v, "value") : "",
+                        i + 1 < n ? " " : "\n");
     }
     neap_file_write_atomic(path, b.data ? b.data : "", b.len, 0644);
     return path;
@@ -237,7 +254,8 @@ static const char *termination_file(struct container *c, struct neap_arena *aren
     return path;
 }
 
-static int add_mounts(struct container *c, struct mounts *m, const char *const *env, struct neap_err *err)
+static int add_mounts(struct container *c, struct mounts *m, const char *const *env,
+                      struct neap_err *err)
 {
     size_t n = yyjson_arr_size(yyjson_obj_get(c->spec, "volumeMounts"));
     const char *termination = str(c->spec, "terminationMessagePath");
@@ -277,7 +295,8 @@ static yyjson_val *setting(struct container *c, const char *name)
     return own ? own : yyjson_obj_get(yyjson_obj_get(c->pod->spec, "securityContext"), name);
 }
 
-static void set_security(struct container *c, struct neap_runtime_security *s, struct neap_arena *arena)
+static void set_security(struct container *c, struct neap_runtime_security *s,
+                         struct neap_arena *arena)
 {
     yyjson_val *own = yyjson_obj_get(c->spec, "securityContext"), *v;
     yyjson_val *groups = neap_json_val_at(c->pod->spec, "securityContext.supplementalGroups");
@@ -322,9 +341,8 @@ static int oom_score(struct container *c)
     return score < 3 ? 3 : score > 999 ? 999 : (int)score;
 }
 
-struct neap_runtime_container_config *container_config(struct container *c,
-                                                       struct neap_arena *arena,
-                                                       struct neap_err *err)
+struct neap_runtime_container_config *
+container_config(struct container *c, struct neap_arena *arena, struct neap_err *err)
 {
     struct neap_runtime_container_config *k = neap_arena_calloc(arena, sizeof(*k));
     struct mounts m = {.arena = arena};
@@ -333,18 +351,24 @@ struct neap_runtime_container_config *container_config(struct container *c,
     if (!env || add_mounts(c, &m, env, err))
         return NULL;
     *k = (struct neap_runtime_container_config){
-        .id = c->id, .sandbox_id = c->pod->uid, .name = c->name, .attempt = c->attempt,
+        .id = c->id,
+        .sandbox_id = c->pod->uid,
+        .name = c->name,
+        .attempt = c->attempt,
         .image_id = c->image_id,
         .command = words(yyjson_obj_get(c->spec, "command"), env, arena),
         .args = words(yyjson_obj_get(c->spec, "args"), env, arena),
         .env = env,
         .working_dir = str(c->spec, "workingDir"),
-        .mounts = m.list, .mount_count = m.count,
+        .mounts = m.list,
+        .mount_count = m.count,
         .tty = yyjson_get_bool(yyjson_obj_get(c->spec, "tty")),
         .stdin_open = yyjson_get_bool(yyjson_obj_get(c->spec, "stdin")),
         .stdin_once = yyjson_get_bool(yyjson_obj_get(c->spec, "stdinOnce")),
-        .log_path = neap_arena_printf(arena, "%s/%s/%u.log", pod_log_dir(c->pod, arena), c->name, c->restarts),
-        .log_max_bytes = LOG_BYTES_MAX, .log_max_files = LOG_FILES_MAX};
+        .log_path = neap_arena_printf(arena, "%s/%s/%u.log", pod_log_dir(c->pod, arena), c->name,
+                                      c->restarts),
+        .log_max_bytes = LOG_BYTES_MAX,
+        .log_max_files = LOG_FILES_MAX};
     neap_mkdir_p(neap_arena_printf(arena, "%s/%s", pod_log_dir(c->pod, arena), c->name), 0755);
     set_resources(&k->resources, quantity(r, "requests.cpu", true), quantity(r, "limits.cpu", true),
                   quantity(r, "limits.memory", false));

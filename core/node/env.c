@@ -124,7 +124,8 @@ const char *resource_field(struct pod *p, yyjson_val *ref, const struct containe
     }
     if (divisor && strcmp(divisor, "0") != 0)
         neap_quantity_milli(divisor, strlen(divisor), &unit);
-    return neap_arena_printf(arena, "%lld", (long long)((value + unit - 1) / (unit > 0 ? unit : 1)));
+    return neap_arena_printf(arena, "%lld",
+                             (long long)((value + unit - 1) / (unit > 0 ? unit : 1)));
 }
 
 /* ---- references ---- */
@@ -146,8 +147,8 @@ static int missing(struct neap_err *err, const char *kind, const char *name, con
     return neap_err_set(err, NEAP_ENOTFOUND, "%s \"%s\" not found", kind, name);
 }
 
-static int key_ref(struct container *c, yyjson_val *ref, bool secret, struct env *e, const char *name,
-                   struct neap_err *err)
+static int key_ref(struct container *c, yyjson_val *ref, bool secret, struct env *e,
+                   const char *name, struct neap_err *err)
 {
     const char *object = yyjson_get_str(yyjson_obj_get(ref, "name"));
     const char *key = yyjson_get_str(yyjson_obj_get(ref, "key"));
@@ -158,7 +159,8 @@ static int key_ref(struct container *c, yyjson_val *ref, bool secret, struct env
     yyjson_val *root = refs_get(c->pod, kind, object, e->arena);
     if (!root)
         return optional ? 0 : missing(err, secret ? "secret" : "configmap", object, NULL);
-    const char *value = decoded(yyjson_obj_get(yyjson_obj_get(root, "data"), key), secret, e->arena);
+    const char *value =
+        decoded(yyjson_obj_get(yyjson_obj_get(root, "data"), key), secret, e->arena);
     if (!value)
         return optional ? 0 : missing(err, secret ? "Secret" : "ConfigMap", object, key);
     set(e, name, value);
@@ -204,7 +206,8 @@ static int all_keys(struct container *c, yyjson_val *source, bool secret, struct
     {
         const char *value = decoded(v, secret, e->arena);
         if (value)
-            set(e, neap_arena_printf(e->arena, "%s%s", prefix ? prefix : "", yyjson_get_str(k)), value);
+            set(e, neap_arena_printf(e->arena, "%s%s", prefix ? prefix : "", yyjson_get_str(k)),
+                value);
     }
     return 0;
 }

@@ -62,8 +62,10 @@ static void tell_end(struct session *s, int code, const char *error)
         neap_buf_str(&b, ",\"reason\":\"InternalError\",\"code\":500}");
     } else if (code) {
         neap_buf_printf(&b,
-                        "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit "
-                        "code: exit status %d\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":"
+                        "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated "
+                        "with non-zero exit "
+                        "code: exit status "
+                        "%d\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":"
                         "\"ExitCode\",\"message\":\"%d\"}]}}",
                         code, code);
     } else {
@@ -113,7 +115,8 @@ static void resize(struct session *s, const char *data, size_t len)
     uint64_t width = yyjson_get_uint(yyjson_obj_get(root, "Width"));
     uint64_t height = yyjson_get_uint(yyjson_obj_get(root, "Height"));
     if (width && height && width < 65536 && height < 65536)
-        s->node->options.runtime->io_resize(s->node->runtime, s->io, (unsigned)width, (unsigned)height);
+        s->node->options.runtime->io_resize(s->node->runtime, s->io, (unsigned)width,
+                                            (unsigned)height);
     yyjson_doc_free(doc);
 }
 
@@ -128,7 +131,8 @@ static void on_message(void *arg, int channel, const void *data, size_t len)
             neap_stream_pause(s->stream, true);
     } else if (channel == NEAP_CHANNEL_RESIZE) {
         resize(s, data, len);
-    } else if (channel == NEAP_CHANNEL_CLOSE && len == 1 && *(const char *)data == NEAP_CHANNEL_STDIN && s->in) {
+    } else if (channel == NEAP_CHANNEL_CLOSE && len == 1 &&
+               *(const char *)data == NEAP_CHANNEL_STDIN && s->in) {
         r->io_close_stdin(s->node->runtime, s->io);
     }
 }
@@ -169,7 +173,8 @@ void kubelet_exec(struct container *x, struct neap_call *c, bool attach)
 {
     struct neap_node *n = x->pod->node;
     if (!c->upgradable || !n->options.runtime->exec) {
-        kubelet_text(c, 400, "%s", c->upgradable ? "the runtime cannot exec" : "a websocket is needed");
+        kubelet_text(c, 400, "%s",
+                     c->upgradable ? "the runtime cannot exec" : "a websocket is needed");
         return;
     }
     if (x->state != CONTAINER_RUNNING) {

@@ -201,7 +201,8 @@ static void start_work(struct log *l)
         return;
     l->working = true;
     l->again = false;
-    l->was_running = running(l); /* asked before the file is read: what it wrote until then is seen */
+    l->was_running =
+        running(l); /* asked before the file is read: what it wrote until then is seen */
     neap_loop_work(l->node->options.loop, work, done, l);
 }
 
@@ -263,7 +264,8 @@ static void body_close(struct neap_body *b)
 
 static bool parse(struct log *l, struct neap_call *c)
 {
-    const char *since_time = kubelet_query(c, "sinceTime", 0), *stream = kubelet_query(c, "stream", 0);
+    const char *since_time = kubelet_query(c, "sinceTime", 0),
+               *stream = kubelet_query(c, "stream", 0);
     int64_t since = kubelet_query_int(c, "sinceSeconds");
     l->follow = kubelet_query_bool(c, "follow");
     l->timestamps = kubelet_query_bool(c, "timestamps");
@@ -271,7 +273,9 @@ static bool parse(struct log *l, struct neap_call *c)
     l->left = kubelet_query_int(c, "limitBytes");
     if (since > 0)
         l->since_ns = node_wall(l->node) - since * 1000000000;
-    l->stream = stream && strcmp(stream, "Stdout") == 0 ? 1 : stream && strcmp(stream, "Stderr") == 0 ? 2 : 0;
+    l->stream = stream && strcmp(stream, "Stdout") == 0   ? 1
+                : stream && strcmp(stream, "Stderr") == 0 ? 2
+                                                          : 0;
     return l->tail != -2 && l->left != -2 && since != -2 &&
            (!since_time || neap_time_parse(since_time, strlen(since_time), &l->since_ns));
 }
@@ -297,11 +301,12 @@ static int open_file(struct log *l, struct container *x, bool previous)
 static void refuse(struct container *x, struct neap_call *c, bool previous)
 {
     if (previous)
-        kubelet_text(c, 400, "previous terminated container \"%s\" in pod \"%s\" not found", x->name,
-                     x->pod->name);
+        kubelet_text(c, 400, "previous terminated container \"%s\" in pod \"%s\" not found",
+                     x->name, x->pod->name);
     else
-        kubelet_text(c, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", x->name, x->pod->name,
-                     x->waiting_message ? x->waiting_message
+        kubelet_text(c, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", x->name,
+                     x->pod->name,
+                     x->waiting_message  ? x->waiting_message
                      : x->waiting_reason ? x->waiting_reason
                                          : "no logs available");
 }

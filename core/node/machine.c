@@ -30,7 +30,9 @@ static void os_image(char out[128])
 
 static const char *arch(const struct utsname *u)
 {
-    return strcmp(u->machine, "x86_64") == 0 ? "amd64" : strcmp(u->machine, "aarch64") == 0 ? "arm64" : u->machine;
+    return strcmp(u->machine, "x86_64") == 0    ? "amd64"
+           : strcmp(u->machine, "aarch64") == 0 ? "arm64"
+                                                : u->machine;
 }
 
 static void condition(struct neap_buf *out, const char *type, const char *status,
@@ -63,21 +65,24 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
     condition(out, "MemoryPressure", "False", "KubeletHasSufficientMemory",
               "kubelet has sufficient memory available", now, now);
     neap_buf_char(out, ',');
-    condition(out, "DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure", now, now);
+    condition(out, "DiskPressure", "False", "KubeletHasNoDiskPressure",
+              "kubelet has no disk pressure", now, now);
     neap_buf_char(out, ',');
-    condition(out, "PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available", now,
-              now);
+    condition(out, "PIDPressure", "False", "KubeletHasSufficientPID",
+              "kubelet has sufficient PID available", now, now);
     neap_buf_char(out, ',');
     condition(out, "Ready", "True", "KubeletReady", "kubelet is posting ready status", now, now);
-    neap_buf_printf(out,
-                    "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"},{\"type\":\"Hostname\","
-                    "\"address\":\"%s\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%u}},"
-                    "\"nodeInfo\":{\"machineID\":\"%s\",\"systemUUID\":\"%s\",\"bootID\":\"%s\","
-                    "\"kernelVersion\":\"%s\",\"osImage\":",
-                    n->address, o->name, o->port, machine_id, machine_id, boot_id, u.release);
+    neap_buf_printf(
+        out,
+        "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"},{\"type\":\"Hostname\","
+        "\"address\":\"%s\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%u}},"
+        "\"nodeInfo\":{\"machineID\":\"%s\",\"systemUUID\":\"%s\",\"bootID\":\"%s\","
+        "\"kernelVersion\":\"%s\",\"osImage\":",
+        n->address, o->name, o->port, machine_id, machine_id, boot_id, u.release);
     neap_buf_json_string(out, os, strlen(os));
-    neap_buf_printf(out,
-                    ",\"containerRuntimeVersion\":\"%s\",\"kubeletVersion\":\"%s\","
-                    "\"kubeProxyVersion\":\"\",\"operatingSystem\":\"linux\",\"architecture\":\"%s\"}",
-                    o->runtime->version(n->runtime), o->version, arch(&u));
+    neap_buf_printf(
+        out,
+        ",\"containerRuntimeVersion\":\"%s\",\"kubeletVersion\":\"%s\","
+        "\"kubeProxyVersion\":\"\",\"operatingSystem\":\"linux\",\"architecture\":\"%s\"}",
+        o->runtime->version(n->runtime), o->version, arch(&u));
 }

@@ -40,8 +40,9 @@ static void noted(struct neap_request *r, const struct neap_reply *reply)
     free(x);
 }
 
-static void send_note(struct neap_node *n, enum neap_verb verb, const char *group, const char *resource,
-                      const char *ns, const char *name, const char *subresource, char *body,
+static void send_note(struct neap_node *n, enum neap_verb verb, const char *group,
+                      const char *resource, const char *ns, const char *name,
+                      const char *subresource, char *body,
                       void (*done)(struct neap_node *n, const struct neap_reply *reply))
 {
     struct note *x = neap_calloc(1, sizeof(*x));
@@ -74,18 +75,20 @@ void node_event(struct pod *p, const char *type, const char *reason, const char 
         return;
     neap_time_format(node_wall(n), now);
     neap_rand_suffix(n->options.rand, suffix, 12);
-    neap_buf_printf(&b,
-                    "{\"metadata\":{\"name\":\"%.200s.%s\",\"namespace\":\"%s\"},\"involvedObject\":{"
-                    "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"namespace\":\"%s\",\"name\":\"%s\","
-                    "\"uid\":\"%s\"%s%s%s},\"reason\":\"%s\",\"message\":",
-                    p->name, suffix, p->ns, p->ns, p->name, p->uid, field ? ",\"fieldPath\":\"" : "",
-                    field ? field : "", field ? "\"" : "", reason);
+    neap_buf_printf(
+        &b,
+        "{\"metadata\":{\"name\":\"%.200s.%s\",\"namespace\":\"%s\"},\"involvedObject\":{"
+        "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"namespace\":\"%s\",\"name\":\"%s\","
+        "\"uid\":\"%s\"%s%s%s},\"reason\":\"%s\",\"message\":",
+        p->name, suffix, p->ns, p->ns, p->name, p->uid, field ? ",\"fieldPath\":\"" : "",
+        field ? field : "", field ? "\"" : "", reason);
     neap_buf_json_string(&b, message, strlen(message));
-    neap_buf_printf(&b,
-                    ",\"type\":\"%s\",\"count\":1,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\","
-                    "\"source\":{\"component\":\"kubelet\",\"host\":\"%s\"},"
-                    "\"reportingComponent\":\"kubelet\",\"reportingInstance\":\"%s\"}",
-                    type, now, now, n->options.name, n->options.name);
+    neap_buf_printf(
+        &b,
+        ",\"type\":\"%s\",\"count\":1,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\","
+        "\"source\":{\"component\":\"kubelet\",\"host\":\"%s\"},"
+        "\"reportingComponent\":\"kubelet\",\"reportingInstance\":\"%s\"}",
+        type, now, now, n->options.name, n->options.name);
     send_note(n, NEAP_CREATE, "", "events", p->ns, NULL, NULL, neap_buf_take(&b), NULL);
 }
 
@@ -104,9 +107,10 @@ static void renew_lease(void *arg)
     struct neap_node *n = arg;
     char now[32];
     neap_time_format_micro(node_wall(n), now);
-    char *body = neap_asprintf("{\"metadata\":{\"name\":\"%s\",\"namespace\":\"kube-node-lease\"},\"spec\":{"
-                               "\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}",
-                               n->options.name, n->options.name, LEASE_SECONDS, now);
+    char *body = neap_asprintf(
+        "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"kube-node-lease\"},\"spec\":{"
+        "\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}",
+        n->options.name, n->options.name, LEASE_SECONDS, now);
     send_note(n, n->lease_made ? NEAP_PATCH : NEAP_CREATE, "coordination.k8s.io", "leases",
               "kube-node-lease", n->lease_made ? n->options.name : NULL, NULL, body, lease_answer);
 }
@@ -143,7 +147,8 @@ static void write_status(void *arg)
     neap_buf_str(&b, "{\"status\":{");
     machine_status(n, &b);
     neap_buf_str(&b, "}}");
-    send_note(n, NEAP_PATCH, "", "nodes", NULL, n->options.name, "status", neap_buf_take(&b), status_answer);
+    send_note(n, NEAP_PATCH, "", "nodes", NULL, n->options.name, "status", neap_buf_take(&b),
+              status_answer);
 }
 
 static void node_made(struct neap_node *n, const struct neap_reply *reply)
@@ -158,10 +163,11 @@ static void node_made(struct neap_node *n, const struct neap_reply *reply)
 static void make_node(struct neap_node *n)
 {
     const char *name = n->options.name;
-    char *body = neap_asprintf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/hostname\":\"%s\","
-                               "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"amd64\"}},\"spec\":{"
-                               "\"podCIDR\":\"%s\",\"podCIDRs\":[\"%s\"]}}",
-                               name, name, n->options.pod_cidr, n->options.pod_cidr);
+    char *body = neap_asprintf(
+        "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/hostname\":\"%s\","
+        "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"amd64\"}},\"spec\":{"
+        "\"podCIDR\":\"%s\",\"podCIDRs\":[\"%s\"]}}",
+        name, name, n->options.pod_cidr, n->options.pod_cidr);
     send_note(n, NEAP_CREATE, "", "nodes", NULL, NULL, NULL, body, node_made);
 }
 
@@ -197,7 +203,10 @@ static void network_started(struct neap_op *op, int code, const char *message)
         n->options.network->node_address(n->network, n->address);
     if (!n->address[0])
         snprintf(n->address, sizeof(n->address), "127.0.0.1");
-    make_node(n);
+    if (n->options.offline)
+        n->ready(n->ready_arg, NULL);
+    else
+        make_node(n);
 }
 
 static void runtime_started(struct neap_op *op, int code, const char *message)
@@ -247,7 +256,8 @@ static int configure(struct neap_node *n, struct neap_err *err)
     if (rc)
         return neap_err_set(err, rc, "network plugin: %s", neap_plugin_failure());
     if (o->proxy)
-        rc = o->proxy->configure(o->proxy_host, o->netns, services, cidrs, o->node_ports, &n->proxy);
+        rc =
+            o->proxy->configure(o->proxy_host, o->netns, services, cidrs, o->node_ports, &n->proxy);
     return rc ? neap_err_set(err, rc, "proxy plugin: %s", neap_plugin_failure()) : 0;
 }
 
@@ -345,6 +355,8 @@ void node_check_stopped(struct neap_node *n)
     while (neap_map_next(&n->pods, &at, &key, &value))
         if (((struct pod *)value)->sm.state != POD_OVER)
             return;
+    if (n->removing)
+        return;
     n->stopping = false; /* once */
     let_go(n);
 }
@@ -373,5 +385,6 @@ void neap_node_stop(struct neap_node *n, bool cleanup, void (*done)(void *arg), 
         p->forgotten = true; /* the API is not told: the pods come back with the cluster */
         pod_stop(p, 2);
     }
+    pods_remove_orphans(n);
     node_check_stopped(n);
 }

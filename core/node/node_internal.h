@@ -9,6 +9,7 @@
 #include <neap/stream.h>
 
 struct pod;
+struct action;
 
 enum container_state {
     CONTAINER_NONE,     /* not made yet, or waiting to be made again */
@@ -25,7 +26,8 @@ struct probe {
     yyjson_val *spec; /* of the pod's first document */
     struct neap_timer *timer;
     unsigned successes, failures;
-    bool under_way, passed, stopped;
+    struct action *action; /* under way; NULL: none */
+    bool stopped;
 };
 
 struct container {
@@ -56,7 +58,8 @@ struct container {
     int64_t retry_at_ms; /* on the loop's clock; 0: now */
     struct neap_timer *timer;
     struct probe probes[PROBE_TYPES];
-    bool ready, startup_done, killing;
+    struct action *hook; /* postStart or preStop under way */
+    bool ready, startup_done, killing, terminating;
 };
 
 /* The life of a pod on the node. */
@@ -77,7 +80,7 @@ struct pod {
     char *key; /* "ns/name" */
     char *uid, *ns, *name;
     struct neap_object *object; /* the newest; reference */
-    yyjson_doc *doc;            /* of the object the pod was first seen as: the spec does not change */
+    yyjson_doc *doc; /* of the object the pod was first seen as: the spec does not change */
     yyjson_val *spec, *meta;
     struct container *containers;
     unsigned count;
@@ -88,11 +91,15 @@ struct pod {
     char *failure; /* the last step's error */
     int64_t started_ns;
     /* what the volumes and environments need */
-    struct neap_map refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
+    struct neap_map
+        refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
     unsigned fetching;
     char *fetch_error;
     struct neap_timer *timer, *grace_timer, *refresh_timer;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
+    bool dropped;             /* it is freed soon */
+    bool settled;     /* it was over when we came: its status is not ours to write again */
+    bool has_sandbox; /* one was found when we came */
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */
@@ -113,6 +120,7 @@ struct neap_node {
     struct neap_reflector *pods_watch, *services_watch, *slices_watch;
     struct neap_timer *lease_timer, *status_timer;
     bool registered, lease_made, stopping, cleaning, synced;
+    unsigned removing; /* sandboxes that no pod owns, being taken away */
     void (*ready)(void *arg, const struct neap_err *err);
     void *ready_arg;
     void (*stopped)(void *arg);
@@ -132,6 +140,8 @@ void node_check_stopped(struct neap_node *n);
 
 /* ---- pods.c ---- */
 int pods_watch(struct neap_node *n);
+/* Takes away every sandbox that no pod owns; node_check_stopped() when that is done. */
+void pods_remove_orphans(struct neap_node *n);
 struct pod *pod_by_container(struct neap_node *n, const char *id, struct container **ret);
 struct pod *pod_by_name(struct neap_node *n, const char *ns, const char *name);
 void pods_free(struct neap_node *n);
@@ -153,15 +163,16 @@ void container_step(struct container *c); /* starts it when it is due */
 void container_start(struct container *c);
 void container_changed(struct container *c);
 void container_signal(struct container *c, int signum);
+/* Its end begins: the preStop hook, then SIGTERM. Whoever calls sees to SIGKILL. */
+void container_terminate(struct container *c, int64_t grace_s);
 void container_restart(struct container *c, const char *why);
 void container_free(struct container *c);
 bool container_wants_restart(const struct container *c);
 void container_adopt(struct container *c, unsigned attempt);
 
 /* ---- config.c: what the runtime is told; memory in <arena> ---- */
-struct neap_runtime_container_config *container_config(struct container *c,
-                                                       struct neap_arena *arena,
-                                                       struct neap_err *err);
+struct neap_runtime_container_config *
+container_config(struct container *c, struct neap_arena *arena, struct neap_err *err);
 struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_arena *arena);
 const char *pod_dir(const struct pod *p, struct neap_arena *arena);
 const char *pod_log_dir(const struct pod *p, struct neap_arena *arena);
@@ -200,6 +211,8 @@ void probes_stop(struct container *c);
 /* ---- status.c ---- */
 /* Something may have changed: writes the status when it did. */
 void status_changed(struct pod *p);
+/* What the API has is what is so (or nobody wants to know). */
+bool status_settled(struct pod *p);
 bool pod_is_ready(const struct pod *p);
 
 /* ---- proxy.c ---- */

@@ -2,17 +2,22 @@
  * next; one operation of the pod is under way at a time. */
 #include "node_internal.h"
 
-enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000, REFRESH_MS = 60000, FINISHED_GRACE_S = 0 };
+enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000 };
 
 static const struct neap_sm_state states[] = {
-    [POD_NEW] = {"new", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_OVER) |
-                            NEAP_SM_TO(POD_CLEANING), true, false},
-    [POD_FETCHING] = {"fetching", NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_SANDBOX) |
-                                      NEAP_SM_TO(POD_CLEANING), false, false},
-    [POD_SANDBOX] = {"sandbox", NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_NETWORK) |
-                                    NEAP_SM_TO(POD_CLEANING), false, false},
-    [POD_NETWORK] = {"network", NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) |
-                                    NEAP_SM_TO(POD_CLEANING), false, false},
+    [POD_NEW] = {"new",
+                 NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_OVER) |
+                     NEAP_SM_TO(POD_CLEANING),
+                 true, false},
+    [POD_FETCHING] = {"fetching",
+                      NEAP_SM_TO(POD_FETCHING) | NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_CLEANING),
+                      false, false},
+    [POD_SANDBOX] = {"sandbox",
+                     NEAP_SM_TO(POD_SANDBOX) | NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_CLEANING),
+                     false, false},
+    [POD_NETWORK] = {"network",
+                     NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_CLEANING),
+                     false, false},
     [POD_RUNNING] = {"running", NEAP_SM_TO(POD_STOPPING), false, false},
     [POD_STOPPING] = {"stopping", NEAP_SM_TO(POD_CLEANING), false, false},
     [POD_CLEANING] = {"cleaning", NEAP_SM_TO(POD_OVER), false, false},
@@ -45,8 +50,8 @@ static void read_containers(struct pod *p)
                            yyjson_obj_get(p->spec, "containers")};
     size_t i, n;
     yyjson_val *c;
-    p->containers = neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]),
-                                sizeof(*p->containers));
+    p->containers =
+        neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]), sizeof(*p->containers));
     for (int l = 0; l < 2; l++) {
         yyjson_arr_foreach(lists[l], i, n, c)
         {
@@ -119,6 +124,7 @@ static bool adopt(struct pod *p)
     struct neap_node *n = p->node;
     struct adoption a = {.pod = p};
     n->options.runtime->list(n->runtime, adopt_sandbox, adopt_container, &a);
+    p->has_sandbox = a.sandbox;
     if (!a.sandbox)
         return false;
     p->has_address = n->options.network && !p->host_network &&
@@ -146,13 +152,13 @@ struct pod *pod_new(struct neap_node *n, struct neap_object *o)
     neap_sm_init(&p->sm, "pod", p->key, states, NEAP_ARRAY_LEN(states), POD_NEW, NULL);
     const char *phase = neap_json_val_str_at(root, "status.phase");
     bool over = neap_streq(phase, "Succeeded") || neap_streq(phase, "Failed");
-    if (adopt(p)) {
+    if (over) {
+        p->final_phase = neap_streq(phase, "Failed") ? "Failed" : "Succeeded";
+        p->final_sent = p->settled = true;
+    }
+    if (adopt(p) && !over) {
         refs_fetch(p);
         neap_sm_move(&p->sm, POD_RUNNING);
-    } else if (over) {
-        p->final_phase = neap_streq(phase, "Failed") ? "Failed" : "Succeeded";
-        p->final_sent = true;
-        neap_sm_move(&p->sm, POD_OVER);
     }
     if (!p->started_ns)
         p->started_ns = node_wall(n);
@@ -208,8 +214,9 @@ static void free_posted(void *arg)
 static void drop(struct pod *p)
 {
     struct neap_node *n = p->node;
-    if (p->sending || p->fetching)
+    if (p->dropped || p->sending || p->fetching)
         return; /* its answer comes here again */
+    p->dropped = true;
     volumes_remove(p);
     neap_map_del(&n->pods, p->uid);
     neap_loop_post(n->options.loop, free_posted, p);
@@ -315,7 +322,9 @@ static void attach_network(struct pod *p)
     }
     p->op_arena = neap_arena_new(0);
     struct neap_network_pod *pod = neap_arena_calloc(p->op_arena, sizeof(*pod));
-    *pod = (struct neap_network_pod){.sandbox_id = p->uid, .namespace_ = p->ns, .pod = p->name,
+    *pod = (struct neap_network_pod){.sandbox_id = p->uid,
+                                     .namespace_ = p->ns,
+                                     .pod = p->name,
                                      .netns_path = neap_arena_strdup(p->op_arena, s.netns_path)};
     n->options.network->attach(n->network, pod, &p->address, begin(p));
 }
@@ -372,7 +381,8 @@ static void check_deadline(struct pod *p)
         return;
     int64_t left = p->started_ns + yyjson_get_sint(v) * 1000000000 - node_wall(p->node);
     if (left <= 0)
-        pod_finish(p, "Failed", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        pod_finish(p, "Failed", "DeadlineExceeded",
+                   "Pod was active on the node longer than the specified deadline");
     else
         later(p, (uint64_t)(left / 1000000) + 1);
 }
@@ -393,7 +403,8 @@ void pod_fetched(struct pod *p)
     if (p->sm.state == POD_RUNNING) { /* refreshed: files follow */
         struct neap_err err = NEAP_ERR_INIT;
         if (volumes_write(p, &err))
-            NEAP_WARN("agent", "volumes not refreshed", "pod=%s err=%s", p->key, neap_log_quote(err.message));
+            NEAP_WARN("agent", "volumes not refreshed", "pod=%s err=%s", p->key,
+                      neap_log_quote(err.message));
         neap_err_done(&err);
     }
     pod_step(p);
@@ -408,7 +419,8 @@ static void running(struct pod *p)
 {
     if (!p->refresh_timer) {
         p->refresh_timer = neap_timer_new(p->node->options.loop, on_refresh, p);
-        neap_timer_start(p->refresh_timer, REFRESH_MS, REFRESH_MS);
+        neap_timer_start(p->refresh_timer, p->node->options.refresh_ms,
+                         p->node->options.refresh_ms);
     }
     check_deadline(p);
     if (!p->deleting && !p->final_phase && init_done(p)) {
@@ -436,34 +448,65 @@ static void on_grace(void *arg)
     neap_timer_start(p->grace_timer, FORCE_KILL_MS, 0); /* asked again, should it be lost */
 }
 
+static int64_t own_grace(const struct pod *p)
+{
+    yyjson_val *v = yyjson_obj_get(p->spec, "terminationGracePeriodSeconds");
+    return v ? yyjson_get_sint(v) : 30;
+}
+
+static void terminate(struct container *c)
+{
+    struct pod *p = c->pod;
+    char text[300];
+    if (c->state != CONTAINER_RUNNING || c->terminating)
+        return;
+    snprintf(text, sizeof(text), "Stopping container %s", c->name);
+    node_event(p, "Normal", "Killing", NULL, text);
+    container_terminate(c, p->deleting ? p->grace_s : own_grace(p));
+}
+
 static void begin_stop(struct pod *p)
 {
     int64_t now = neap_clock_mono(p->node->options.clock) / 1000000;
-    int64_t left = p->deleting ? p->stop_deadline_ms - now : FINISHED_GRACE_S;
+    int64_t left = p->deleting ? p->stop_deadline_ms - now : own_grace(p) * 1000;
     p->grace_timer = neap_timer_new(p->node->options.loop, on_grace, p);
     neap_timer_start(p->grace_timer, left > 0 ? (uint64_t)left : 1, 0);
+    for (unsigned i = 0; i < p->count; i++)
+        probes_stop(&p->containers[i]);
+}
+
+static bool alive(const struct container *c)
+{
+    return c->state == CONTAINER_RUNNING || c->state == CONTAINER_STARTING;
+}
+
+/* Main and init containers at once; when they are gone the sidecars, the last one first. True: some live. */
+static bool terminate_next(struct pod *p)
+{
+    bool left = false;
     for (unsigned i = 0; i < p->count; i++) {
-        struct container *c = &p->containers[i];
-        probes_stop(c);
-        if (c->state == CONTAINER_RUNNING) {
-            char text[300];
-            snprintf(text, sizeof(text), "Stopping container %s", c->name);
-            node_event(p, "Normal", "Killing", NULL, text);
-            container_signal(c, SIGTERM);
-        }
+        if (p->containers[i].sidecar)
+            continue;
+        terminate(&p->containers[i]);
+        left = left || alive(&p->containers[i]);
     }
+    for (unsigned i = p->count; i-- > 0 && !left;) {
+        if (!p->containers[i].sidecar)
+            continue;
+        terminate(&p->containers[i]);
+        left = alive(&p->containers[i]);
+    }
+    return left;
 }
 
 static void stopping(struct pod *p)
 {
-    bool left = false;
     if (!p->grace_timer)
         begin_stop(p);
-    for (unsigned i = 0; i < p->count; i++)
-        left = left || p->containers[i].state == CONTAINER_RUNNING ||
-               p->containers[i].state == CONTAINER_STARTING;
+    bool left = terminate_next(p);
     status_changed(p);
-    if (left)
+    /* exit codes are told before their records go: an agent that dies in between loses none */
+    if (left || !status_settled(p))
         return;
     p->grace_timer = neap_timer_close(p->grace_timer);
     neap_sm_move(&p->sm, POD_CLEANING);
@@ -500,7 +543,8 @@ static void clean_next(struct neap_op *op, int code, const char *message)
     p->op.done = NULL;
     if (code) {
         set_failure(p, message ? message : neap_err_name(code));
-        NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key, neap_log_quote(p->failure));
+        NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key,
+                  neap_log_quote(p->failure));
         later(p, RETRY_MS);
         return;
     }
@@ -531,6 +575,11 @@ void pod_step(struct pod *p)
     bool ending = p->deleting || p->final_phase;
     switch (p->sm.state) {
     case POD_NEW:
+        if (ending && p->has_sandbox) {
+            neap_sm_move(&p->sm, POD_CLEANING);
+            clean_step(p, CLEAN_DETACH);
+            return;
+        }
         if (ending) {
             neap_sm_move(&p->sm, POD_OVER);
             over(p);

@@ -44,8 +44,10 @@ static void orphan_next(struct neap_op *op, int code, const char *message)
         n->options.runtime->sandbox_remove(n->runtime, x->id, &x->op);
         return;
     default:
+        n->removing--;
         free(x->id);
         free(x);
+        node_check_stopped(n);
     }
 }
 
@@ -58,6 +60,7 @@ static void found_sandbox(void *arg, const struct neap_runtime_sandbox_status *s
     x->node = n;
     x->id = neap_strdup(s->id);
     x->op = (struct neap_op){.data = x, .done = orphan_next};
+    n->removing++;
     NEAP_INFO("agent", "removing a pod that is gone", "uid=%s", s->id);
     if (n->options.network)
         n->options.network->detach(n->network, x->id, &x->op);
@@ -71,6 +74,11 @@ static void found_container(void *arg, const struct neap_runtime_container_statu
     (void)s;
 }
 
+void pods_remove_orphans(struct neap_node *n)
+{
+    n->options.runtime->list(n->runtime, found_sandbox, found_container, n);
+}
+
 static void on_synced(void *arg, uint64_t revision)
 {
     struct neap_node *n = arg;
@@ -78,7 +86,7 @@ static void on_synced(void *arg, uint64_t revision)
     if (n->synced)
         return;
     n->synced = true;
-    n->options.runtime->list(n->runtime, found_sandbox, found_container, n);
+    pods_remove_orphans(n);
 }
 
 static void failed(void *arg, const struct neap_err *err)

@@ -9,14 +9,16 @@ static void sync_now(void *arg);
 
 static void changed(struct neap_node *n)
 {
-    if (n->services_ready && n->slices_ready && n->proxy_timer && !neap_timer_active(n->proxy_timer))
+    if (n->services_ready && n->slices_ready && n->proxy_timer &&
+        !neap_timer_active(n->proxy_timer))
         neap_timer_start(n->proxy_timer, PROXY_DELAY_MS, 0); /* a burst of changes is one update */
 }
 
 static void keep(struct neap_map *m, enum neap_event_type type, struct neap_object *o)
 {
     const char *key = neap_object_key(o);
-    struct neap_object *old = type == NEAP_DELETED ? neap_map_del(m, key) : neap_map_set(m, key, neap_object_ref(o));
+    struct neap_object *old =
+        type == NEAP_DELETED ? neap_map_del(m, key) : neap_map_set(m, key, neap_object_ref(o));
     neap_object_unref(old);
 }
 
@@ -74,7 +76,9 @@ static const char *str(yyjson_val *o, const char *name)
 
 static uint8_t protocol(const char *s)
 {
-    return strcmp(s, "UDP") == 0 ? IPPROTO_UDP : strcmp(s, "SCTP") == 0 ? IPPROTO_SCTP : IPPROTO_TCP;
+    return strcmp(s, "UDP") == 0    ? IPPROTO_UDP
+           : strcmp(s, "SCTP") == 0 ? IPPROTO_SCTP
+                                    : IPPROTO_TCP;
 }
 
 struct endpoints {
@@ -82,7 +86,8 @@ struct endpoints {
     size_t count, cap;
 };
 
-static void add_endpoint(struct build *b, struct endpoints *e, const char *address, int64_t port, bool local)
+static void add_endpoint(struct build *b, struct endpoints *e, const char *address, int64_t port,
+                         bool local)
 {
     if (e->count == e->cap) {
         size_t cap = e->cap ? e->cap * 2 : 16;
@@ -95,7 +100,8 @@ static void add_endpoint(struct build *b, struct endpoints *e, const char *addre
     e->list[e->count++] = (struct neap_proxy_endpoint){address, (uint16_t)port, local};
 }
 
-static void add_slice(struct build *b, struct endpoints *e, struct neap_object *slice, const char *port_name)
+static void add_slice(struct build *b, struct endpoints *e, struct neap_object *slice,
+                      const char *port_name)
 {
     yyjson_doc *doc = neap_object_parse(slice, neap_arena_alc(b->arena));
     yyjson_val *root = yyjson_doc_get_root(doc), *p, *x;
@@ -132,7 +138,8 @@ static const char *const *strings(struct build *b, yyjson_val *list)
     return out;
 }
 
-static void add_port(struct build *b, struct neap_object *service, yyjson_val *spec, yyjson_val *port)
+static void add_port(struct build *b, struct neap_object *service, yyjson_val *spec,
+                     yyjson_val *port)
 {
     struct neap_proxy_service *s = neap_arena_calloc(b->arena, sizeof(*s));
     struct endpoints e = {0};
@@ -147,14 +154,18 @@ static void add_port(struct build *b, struct neap_object *service, yyjson_val *s
     }
     yyjson_val *timeout = neap_json_val_at(spec, "sessionAffinityConfig.clientIP.timeoutSeconds");
     *s = (struct neap_proxy_service){
-        .key = neap_arena_printf(b->arena, "%s/%s:%s", neap_object_namespace(service), neap_object_name(service), name),
+        .key = neap_arena_printf(b->arena, "%s/%s:%s", neap_object_namespace(service),
+                                 neap_object_name(service), name),
         .cluster_ips = strings(b, yyjson_obj_get(spec, "clusterIPs")),
         .external_ips = strings(b, yyjson_obj_get(spec, "externalIPs")),
-        .port = {.name = name, .protocol = protocol(str(port, "protocol")),
+        .port = {.name = name,
+                 .protocol = protocol(str(port, "protocol")),
                  .port = (uint16_t)yyjson_get_sint(yyjson_obj_get(port, "port")),
                  .node_port = (uint16_t)yyjson_get_sint(yyjson_obj_get(port, "nodePort"))},
-        .endpoints = e.list, .endpoint_count = e.count,
-        .affinity_timeout_s = strcmp(str(spec, "sessionAffinity"), "ClientIP") == 0 ? yyjson_get_sint(timeout) : 0,
+        .endpoints = e.list,
+        .endpoint_count = e.count,
+        .affinity_timeout_s =
+            strcmp(str(spec, "sessionAffinity"), "ClientIP") == 0 ? yyjson_get_sint(timeout) : 0,
         .external_local = strcmp(str(spec, "externalTrafficPolicy"), "Local") == 0,
         .internal_local = strcmp(str(spec, "internalTrafficPolicy"), "Local") == 0};
     if (b->count == b->cap) {
@@ -196,7 +207,8 @@ static void synced(struct neap_op *op, int code, const char *message)
     struct neap_node *n = x->node;
     n->proxy_busy = false;
     if (code)
-        NEAP_WARN("agent", "Services not written", "err=%s", neap_log_quote(message ? message : ""));
+        NEAP_WARN("agent", "Services not written", "err=%s",
+                  neap_log_quote(message ? message : ""));
     if ((n->proxy_again || code) && n->proxy_timer)
         neap_timer_start(n->proxy_timer, code ? 1000 : PROXY_DELAY_MS, 0);
     n->proxy_again = false;
@@ -235,11 +247,18 @@ static void started(struct neap_op *op, int code, const char *message)
         return;
     }
     struct neap_reflector_options services = {.kind = neap_kind_by_resource("", "v1", "services"),
-                                              .loop = n->options.loop, .event = on_service,
-                                              .synced = services_synced, .error = failed, .arg = n};
-    struct neap_reflector_options slices = {.kind = neap_kind_by_resource("discovery.k8s.io", "v1", "endpointslices"),
-                                            .loop = n->options.loop, .event = on_slice,
-                                            .synced = slices_synced, .error = failed, .arg = n};
+                                              .loop = n->options.loop,
+                                              .event = on_service,
+                                              .synced = services_synced,
+                                              .error = failed,
+                                              .arg = n};
+    struct neap_reflector_options slices = {
+        .kind = neap_kind_by_resource("discovery.k8s.io", "v1", "endpointslices"),
+        .loop = n->options.loop,
+        .event = on_slice,
+        .synced = slices_synced,
+        .error = failed,
+        .arg = n};
     n->proxy_timer = neap_timer_new(n->options.loop, sync_now, n);
     n->services_watch = n->options.client->reflect(n->options.client, &services);
     n->slices_watch = n->options.client->reflect(n->options.client, &slices);

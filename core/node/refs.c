@@ -72,7 +72,8 @@ static void answered(struct neap_request *request, const struct neap_reply *repl
         neap_object_unref(k->object);
         k->object = neap_object_ref(reply->object);
     } else if (!(reply->code == NEAP_ENOTFOUND && r->optional)) {
-        complain(p, reply->err && reply->err->message ? reply->err->message : "a reference cannot be read");
+        complain(p, reply->err && reply->err->message ? reply->err->message
+                                                      : "a reference cannot be read");
     } else {
         struct known *k = remember(p, r->key);
         k->object = neap_object_unref(k->object);
@@ -122,12 +123,13 @@ static void fetch_token(struct pod *p, yyjson_val *source)
     r->key = neap_strdup(key);
     r->name = neap_strdup(account ? account : "default");
     r->seconds = life ? yyjson_get_sint(life) : 3600;
-    r->body = neap_asprintf(
-        "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\",\"spec\":{\"audiences\":[%s%s%s],"
-        "\"expirationSeconds\":%lld,\"boundObjectRef\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"name\":\"%s\","
-        "\"uid\":\"%s\"}}}",
-        audience ? "\"" : "", audience ? audience : "", audience ? "\"" : "", (long long)r->seconds, p->name,
-        p->uid);
+    r->body = neap_asprintf("{\"apiVersion\":\"authentication.k8s.io/"
+                            "v1\",\"kind\":\"TokenRequest\",\"spec\":{\"audiences\":[%s%s%s],"
+                            "\"expirationSeconds\":%lld,\"boundObjectRef\":{\"kind\":\"Pod\","
+                            "\"apiVersion\":\"v1\",\"name\":\"%s\","
+                            "\"uid\":\"%s\"}}}",
+                            audience ? "\"" : "", audience ? audience : "", audience ? "\"" : "",
+                            (long long)r->seconds, p->name, p->uid);
     neap_request_init(&r->request);
     r->request.verb = NEAP_CREATE;
     r->request.kind = neap_kind_by_resource("", "v1", "serviceaccounts");
@@ -175,14 +177,16 @@ static void of_container(struct pod *p, yyjson_val *c)
     yyjson_val *e;
     yyjson_arr_foreach(yyjson_obj_get(c, "envFrom"), i, n, e)
     {
-        yyjson_val *cm = yyjson_obj_get(e, "configMapRef"), *secret = yyjson_obj_get(e, "secretRef");
+        yyjson_val *cm = yyjson_obj_get(e, "configMapRef"),
+                   *secret = yyjson_obj_get(e, "secretRef");
         /* absence is told when the container is made: the others may start */
         fetch(p, "configmaps", text(cm, "name"), true);
         fetch(p, "secrets", text(secret, "name"), true);
     }
     yyjson_arr_foreach(yyjson_obj_get(c, "env"), i, n, e)
     {
-        fetch(p, "configmaps", text(neap_json_val_at(e, "valueFrom.configMapKeyRef"), "name"), true);
+        fetch(p, "configmaps", text(neap_json_val_at(e, "valueFrom.configMapKeyRef"), "name"),
+              true);
         fetch(p, "secrets", text(neap_json_val_at(e, "valueFrom.secretKeyRef"), "name"), true);
     }
 }

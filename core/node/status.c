@@ -19,8 +19,8 @@ static void text_member(struct neap_buf *b, const char *name, const char *value)
     neap_buf_json_string(b, value, strlen(value));
 }
 
-static void terminated(struct neap_buf *b, int code, const char *reason, const char *message, int64_t from, int64_t to,
-                       const char *id)
+static void terminated(struct neap_buf *b, int code, const char *reason, const char *message,
+                       int64_t from, int64_t to, const char *id)
 {
     neap_buf_printf(b, "{\"terminated\":{\"exitCode\":%d", code);
     text_member(b, "reason", reason);
@@ -37,17 +37,20 @@ static void terminated(struct neap_buf *b, int code, const char *reason, const c
 static void state(struct container *c, struct neap_buf *b)
 {
     bool waits = c->state == CONTAINER_NONE || c->state == CONTAINER_STARTING ||
-                 (c->state == CONTAINER_EXITED && c->waiting_reason && !c->pod->final_phase && !c->pod->deleting);
+                 (c->state == CONTAINER_EXITED && c->waiting_reason && !c->pod->final_phase &&
+                  !c->pod->deleting);
     if (c->state == CONTAINER_RUNNING) {
         neap_buf_str(b, "{\"running\":{");
         time_member(b, "startedAt", c->started_ns);
         neap_buf_str(b, "}}");
     } else if (waits) {
-        neap_buf_printf(b, "{\"waiting\":{\"reason\":\"%s\"", c->waiting_reason ? c->waiting_reason : "PodInitializing");
+        neap_buf_printf(b, "{\"waiting\":{\"reason\":\"%s\"",
+                        c->waiting_reason ? c->waiting_reason : "PodInitializing");
         text_member(b, "message", c->waiting_message);
         neap_buf_str(b, "}}");
     } else {
-        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns, c->id);
+        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns,
+                   c->id);
     }
 }
 
@@ -60,15 +63,18 @@ static void container_status(struct container *c, struct neap_buf *b)
     state(c, b);
     neap_buf_str(b, ",\"lastState\":");
     if (exited_waiting)
-        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns, c->id);
+        terminated(b, c->exit_code, c->exit_reason, c->exit_message, c->started_ns, c->finished_ns,
+                   c->id);
     else if (c->has_last)
-        terminated(b, c->last_exit_code, c->last_reason, c->last_message, c->last_started_ns, c->last_finished_ns,
-                   c->last_id);
+        terminated(b, c->last_exit_code, c->last_reason, c->last_message, c->last_started_ns,
+                   c->last_finished_ns, c->last_id);
     else
         neap_buf_str(b, "{}");
-    neap_buf_printf(b, ",\"ready\":%s,\"restartCount\":%u,\"image\":\"%s\",\"imageID\":\"%s\",\"started\":%s",
-                    c->ready || done_init ? "true" : "false", c->restarts, c->image_name ? c->image_name : image,
-                    c->image_id ? c->image_id : "", c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
+    neap_buf_printf(
+        b, ",\"ready\":%s,\"restartCount\":%u,\"image\":\"%s\",\"imageID\":\"%s\",\"started\":%s",
+        c->ready || done_init ? "true" : "false", c->restarts,
+        c->image_name ? c->image_name : image, c->image_id ? c->image_id : "",
+        c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
     if (c->id && c->state != CONTAINER_NONE && c->state != CONTAINER_STARTING)
         neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", c->id);
     neap_buf_char(b, '}');
@@ -80,7 +86,8 @@ static void container_statuses(struct pod *p, bool init, struct neap_buf *b)
     for (unsigned i = 0; i < p->count; i++) {
         if (p->containers[i].init != init)
             continue;
-        neap_buf_str(b, first ? (init ? ",\"initContainerStatuses\":[" : ",\"containerStatuses\":[") : ",");
+        neap_buf_str(b, first ? (init ? ",\"initContainerStatuses\":[" : ",\"containerStatuses\":[")
+                              : ",");
         first = false;
         container_status(&p->containers[i], b);
     }
@@ -134,8 +141,8 @@ static bool gates_open(struct pod *p, yyjson_val *root)
     return true;
 }
 
-static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const char *type, bool ok,
-                      const char *reason, const char *message)
+static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const char *type,
+                      bool ok, const char *reason, const char *message)
 {
     yyjson_val *old = old_condition(root, type);
     const char *status = ok ? "True" : "False";
@@ -144,8 +151,10 @@ static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const
     neap_time_format(node_wall(p->node), now);
     if (!yyjson_equals_str(yyjson_obj_get(old, "status"), status) || !since)
         since = now;
-    neap_buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"",
-                    b->data[b->len - 1] == '[' ? "" : ",", type, status, since);
+    neap_buf_printf(
+        b,
+        "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"",
+        b->data[b->len - 1] == '[' ? "" : ",", type, status, since);
     if (!ok) {
         text_member(b, "reason", reason);
         text_member(b, "message", message);
@@ -170,7 +179,8 @@ static void unready_text(const struct pod *p, struct neap_buf *text)
 static void conditions(struct pod *p, yyjson_val *root, struct neap_buf *b)
 {
     struct neap_buf text = NEAP_BUF_INIT;
-    bool over = p->final_phase && (p->sm.state == POD_OVER || p->sm.state == POD_CLEANING || p->sm.state == POD_STOPPING);
+    bool over = p->final_phase && (p->sm.state == POD_OVER || p->sm.state == POD_CLEANING ||
+                                   p->sm.state == POD_STOPPING);
     const char *reason = neap_streq(p->final_phase, "Succeeded") ? "PodCompleted"
                          : p->final_phase                        ? "PodFailed"
                                                                  : "ContainersNotReady";
@@ -198,13 +208,15 @@ static const char *phase(struct pod *p)
         for (unsigned i = 0; i < p->count; i++) {
             const struct container *c = &p->containers[i];
             any = any || c->state == CONTAINER_EXITED;
-            failed = failed || (!c->init && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
+            failed =
+                failed || (!c->init && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
         }
         return !any || failed ? "Failed" : "Succeeded";
     }
     for (unsigned i = 0; i < p->count; i++)
         if (!p->containers[i].init &&
-            (p->containers[i].state == CONTAINER_RUNNING || p->containers[i].state == CONTAINER_EXITED || p->containers[i].has_last))
+            (p->containers[i].state == CONTAINER_RUNNING ||
+             p->containers[i].state == CONTAINER_EXITED || p->containers[i].has_last))
             return "Running";
     return "Pending";
 }
@@ -215,10 +227,12 @@ static char *make(struct pod *p)
     struct neap_node *n = p->node;
     yyjson_doc *doc = neap_object_parse(p->object, NULL);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    neap_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\"", p->uid, phase(p));
+    neap_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\"", p->uid,
+                    phase(p));
     text_member(&b, "reason", p->final_reason);
     text_member(&b, "message", p->final_message);
-    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"ip\":\"%s\"}],", n->address, n->address);
+    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"ip\":\"%s\"}],", n->address,
+                    n->address);
     time_member(&b, "startTime", p->started_ns);
     const char *ip = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : NULL;
     if (ip && p->sm.state != POD_NEW && p->sm.state != POD_FETCHING)
@@ -278,8 +292,8 @@ static void answered(struct neap_request *r, const struct neap_reply *reply)
         neap_timer_start(p->timer, STATUS_RETRY_MS, 0);
         return;
     }
-    if (deletion || p->forgotten)
-        pod_step(p); /* the watch tells that it is gone */
+    if (deletion || p->forgotten || p->sm.state == POD_STOPPING)
+        pod_step(p); /* the watch tells that it is gone; a stopping pod waits for its status */
     else
         status_changed(p);
 }
@@ -336,9 +350,20 @@ void status_changed(struct pod *p)
         p->status_dirty = true;
         return;
     }
-    send_status(p);
+    if (!p->settled)
+        send_status(p);
     if (!p->sending && over(p) && p->deleting && p->final_sent)
         delete_object(p);
+}
+
+bool status_settled(struct pod *p)
+{
+    if (p->forgotten || p->node->stopping)
+        return true;
+    char *body = p->sending ? NULL : make(p);
+    bool same = body && neap_streq(body, p->sent_status);
+    free(body);
+    return same;
 }
 
 bool pod_is_ready(const struct pod *p)

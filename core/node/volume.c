@@ -59,7 +59,7 @@ struct files {
         const void *data;
         size_t len;
         int mode;
-    } *contents;
+    } * contents;
     size_t count, cap;
 };
 
@@ -67,7 +67,8 @@ static int add_file(struct files *f, const char *path, const void *data, size_t 
                     struct neap_err *err)
 {
     if (!path || !*path || *path == '/' || strstr(path, ".."))
-        return neap_err_set(err, NEAP_EINVALID, "\"%s\" is no path within a volume", path ? path : "");
+        return neap_err_set(err, NEAP_EINVALID, "\"%s\" is no path within a volume",
+                            path ? path : "");
     if (f->count == f->cap) {
         size_t cap = f->cap ? f->cap * 2 : 32;
         const char **paths = neap_arena_calloc(f->arena, cap * sizeof(*paths));
@@ -93,7 +94,8 @@ static int default_mode(yyjson_val *source, int dflt)
     return v ? (int)yyjson_get_sint(v) & 0777 : dflt;
 }
 
-static int add_value(struct files *f, const char *path, yyjson_val *v, bool base64, int mode, struct neap_err *err)
+static int add_value(struct files *f, const char *path, yyjson_val *v, bool base64, int mode,
+                     struct neap_err *err)
 {
     size_t len = yyjson_get_len(v);
     const char *data = yyjson_get_str(v);
@@ -103,17 +105,19 @@ static int add_value(struct files *f, const char *path, yyjson_val *v, bool base
 }
 
 /* The items that are asked for, or all keys. */
-static int add_object(struct pod *p, struct files *f, const char *kind, const char *name, yyjson_val *source,
-                      int mode, struct neap_err *err)
+static int add_object(struct pod *p, struct files *f, const char *kind, const char *name,
+                      yyjson_val *source, int mode, struct neap_err *err)
 {
-    bool secret = strcmp(kind, "secrets") == 0, optional = yyjson_get_bool(yyjson_obj_get(source, "optional"));
+    bool secret = strcmp(kind, "secrets") == 0,
+         optional = yyjson_get_bool(yyjson_obj_get(source, "optional"));
     yyjson_val *items = yyjson_obj_get(source, "items"), *k, *v, *item;
     size_t i, n;
     int rc = 0;
     yyjson_val *root = name ? refs_get(p, kind, name, f->arena) : NULL;
     if (!root)
-        return optional ? 0 : neap_err_set(err, NEAP_ENOTFOUND, "%s \"%s\" not found", secret ? "secret" : "configmap",
-                                           name ? name : "");
+        return optional ? 0
+                        : neap_err_set(err, NEAP_ENOTFOUND, "%s \"%s\" not found",
+                                       secret ? "secret" : "configmap", name ? name : "");
     yyjson_val *data = yyjson_obj_get(root, "data"), *binary = yyjson_obj_get(root, "binaryData");
     yyjson_arr_foreach(items, i, n, item)
     {
@@ -127,7 +131,8 @@ static int add_object(struct pod *p, struct files *f, const char *kind, const ch
         else if ((v = yyjson_obj_get(binary, key)))
             rc = add_value(f, str(item, "path"), v, true, m, err);
         else if (!optional)
-            rc = neap_err_set(err, NEAP_ENOTFOUND, "references non-existent %s key: %s", secret ? "secret" : "config", key);
+            rc = neap_err_set(err, NEAP_ENOTFOUND, "references non-existent %s key: %s",
+                              secret ? "secret" : "config", key);
     }
     if (items)
         return rc;
@@ -142,7 +147,8 @@ static int add_object(struct pod *p, struct files *f, const char *kind, const ch
     return rc;
 }
 
-static int add_downward(struct pod *p, struct files *f, yyjson_val *source, int mode, struct neap_err *err)
+static int add_downward(struct pod *p, struct files *f, yyjson_val *source, int mode,
+                        struct neap_err *err)
 {
     size_t i, n;
     yyjson_val *item;
@@ -150,8 +156,9 @@ static int add_downward(struct pod *p, struct files *f, yyjson_val *source, int 
     yyjson_arr_foreach(yyjson_obj_get(source, "items"), i, n, item)
     {
         yyjson_val *field = yyjson_obj_get(item, "fieldRef"), *own = yyjson_obj_get(item, "mode");
-        const char *value = field ? pod_field(p, str(field, "fieldPath"), f->arena)
-                                  : resource_field(p, yyjson_obj_get(item, "resourceFieldRef"), NULL, f->arena);
+        const char *value =
+            field ? pod_field(p, str(field, "fieldPath"), f->arena)
+                  : resource_field(p, yyjson_obj_get(item, "resourceFieldRef"), NULL, f->arena);
         if (!rc)
             rc = add_file(f, str(item, "path"), value ? value : "", value ? strlen(value) : 0,
                           own ? (int)yyjson_get_sint(own) & 0777 : mode, err);
@@ -159,16 +166,19 @@ static int add_downward(struct pod *p, struct files *f, yyjson_val *source, int 
     return rc;
 }
 
-static int add_token(struct pod *p, struct files *f, yyjson_val *source, int mode, struct neap_err *err)
+static int add_token(struct pod *p, struct files *f, yyjson_val *source, int mode,
+                     struct neap_err *err)
 {
     const char *token = refs_token(p, str(source, "audience"));
     if (!token)
         return neap_err_set(err, NEAP_EUNAVAILABLE, "no token was given yet");
     /* read by the container's user, whoever that is, or its group */
-    return add_file(f, str(source, "path"), token, strlen(token), fs_group(p) >= 0 ? 0640 : mode, err);
+    return add_file(f, str(source, "path"), token, strlen(token), fs_group(p) >= 0 ? 0640 : mode,
+                    err);
 }
 
-static int add_projected(struct pod *p, struct files *f, yyjson_val *projected, struct neap_err *err)
+static int add_projected(struct pod *p, struct files *f, yyjson_val *projected,
+                         struct neap_err *err)
 {
     size_t i, n;
     yyjson_val *s, *x;
@@ -196,7 +206,8 @@ static bool same_file(const char *dir, const char *path, const void *data, size_
     char full[4096], *have = NULL;
     size_t n = 0;
     snprintf(full, sizeof(full), "%s/..data/%s", dir, path);
-    bool same = neap_file_read(full, len + 1, &have, &n) == 0 && n == len && memcmp(have, data, len) == 0;
+    bool same =
+        neap_file_read(full, len + 1, &have, &n) == 0 && n == len && memcmp(have, data, len) == 0;
     free(have);
     return same;
 }
@@ -224,7 +235,8 @@ static bool unchanged(const char *dir, const struct files *f)
     return true;
 }
 
-static int write_one(const char *root, const char *path, const void *data, size_t len, int mode, int64_t group)
+static int write_one(const char *root, const char *path, const void *data, size_t len, int mode,
+                     int64_t group)
 {
     char full[4096];
     if (snprintf(full, sizeof(full), "%s/%s", root, path) >= (int)sizeof(full))
@@ -239,7 +251,8 @@ static int write_one(const char *root, const char *path, const void *data, size_
     if (fd < 0)
         return -errno;
     bool ok = write(fd, data, len) == (ssize_t)len && fchmod(fd, (mode_t)mode) == 0 &&
-              (group < 0 || (fchown(fd, (uid_t)-1, (gid_t)group) == 0 && fchmod(fd, (mode_t)(mode | 0040)) == 0));
+              (group < 0 || (fchown(fd, (uid_t)-1, (gid_t)group) == 0 &&
+                             fchmod(fd, (mode_t)(mode | 0040)) == 0));
     close(fd);
     return ok ? 0 : -EIO;
 }
@@ -281,7 +294,8 @@ static int write_files(struct pod *p, const char *dir, const struct files *f, st
     chmod(dir, 0755);
     if (unchanged(dir, f))
         return 0;
-    const char *base = neap_arena_printf(f->arena, "..%lld_%u", (long long)node_wall(p->node), serial++);
+    const char *base =
+        neap_arena_printf(f->arena, "..%lld_%u", (long long)node_wall(p->node), serial++);
     snprintf(fresh, sizeof(fresh), "%s/%s", dir, base);
     snprintf(temp, sizeof(temp), "%s/..data_tmp", dir);
     snprintf(data, sizeof(data), "%s/..data", dir);
@@ -289,7 +303,8 @@ static int write_files(struct pod *p, const char *dir, const struct files *f, st
     rc = neap_mkdir_p(fresh, 0755);
     chmod(fresh, 0755);
     for (size_t i = 0; i < f->count && rc >= 0; i++)
-        rc = write_one(fresh, f->paths[i], f->contents[i].data, f->contents[i].len, f->contents[i].mode, fs_group(p));
+        rc = write_one(fresh, f->paths[i], f->contents[i].data, f->contents[i].len,
+                       f->contents[i].mode, fs_group(p));
     if (rc < 0) {
         remove_tree(fresh);
         return neap_err_errno(err, -rc, "%s", dir);
@@ -350,11 +365,14 @@ static int host_path(yyjson_val *source, struct neap_err *err)
     static const struct {
         const char *type;
         mode_t mode;
-    } rows[] = {{"Directory", S_IFDIR}, {"DirectoryOrCreate", S_IFDIR}, {"File", S_IFREG}, {"FileOrCreate", S_IFREG},
-                {"Socket", S_IFSOCK}, {"CharDevice", S_IFCHR}, {"BlockDevice", S_IFBLK}};
+    } rows[] = {{"Directory", S_IFDIR},    {"DirectoryOrCreate", S_IFDIR}, {"File", S_IFREG},
+                {"FileOrCreate", S_IFREG}, {"Socket", S_IFSOCK},           {"CharDevice", S_IFCHR},
+                {"BlockDevice", S_IFBLK}};
     for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
-        if (strcmp(rows[i].type, type) == 0 && (stat(path, &st) != 0 || (st.st_mode & S_IFMT) != rows[i].mode))
-            return neap_err_set(err, NEAP_EINVALID, "hostPath type check failed: %s is not a %s", path, type);
+        if (strcmp(rows[i].type, type) == 0 &&
+            (stat(path, &st) != 0 || (st.st_mode & S_IFMT) != rows[i].mode))
+            return neap_err_set(err, NEAP_EINVALID, "hostPath type check failed: %s is not a %s",
+                                path, type);
     return 0;
 }
 
@@ -377,7 +395,8 @@ static int one_volume(struct pod *p, yyjson_val *v, struct neap_arena *arena, st
     else if ((s = yyjson_obj_get(v, "projected")))
         rc = add_projected(p, &f, s, err);
     else
-        return neap_err_set(err, NEAP_ENOTSUPPORTED, "this node cannot mount a volume of this type");
+        return neap_err_set(err, NEAP_ENOTSUPPORTED,
+                            "this node cannot mount a volume of this type");
     return rc ? rc : write_files(p, dir, &f, err);
 }
 
@@ -400,7 +419,8 @@ int volumes_write(struct pod *p, struct neap_err *err)
     return rc;
 }
 
-const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena, struct neap_err *err)
+const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena,
+                        struct neap_err *err)
 {
     size_t i, n;
     yyjson_val *v, *s;

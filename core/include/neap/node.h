@@ -28,6 +28,8 @@ struct neap_node_options {
     const char *version;   /* kubeletVersion */
     unsigned port;         /* where the agent's API listens */
     unsigned max_pods;
+    bool offline; /* no API is spoken to: only to be stopped, with cleanup */
+    uint64_t refresh_ms;   /* ConfigMaps, Secrets and tokens of running pods are read anew */
 };
 /* Restores what runs, registers the node, watches its pods. <ready> once the node's first status was
  * accepted, or with the error that stops the start. */
