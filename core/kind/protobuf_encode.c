@@ -37,35 +37,36 @@ static unsigned varint_bytes(uint64_t v, uint8_t ret[10])
     return n;
 }
 
-static void varint(struct neap_buf *out, uint64_t v)
-{
-    uint8_t bytes[10];
-    neap_buf_append(out, bytes, varint_bytes(v, bytes));
-}
-
 static void tag(struct neap_buf *out, unsigned number, unsigned wire)
 {
-    varint(out, (uint64_t)number << 3 | wire);
+    uint8_t bytes[10];
+    neap_buf_append(out, bytes, varint_bytes((uint64_t)number << 3 | wire, bytes));
+}
+
+/* A tag and a number behind it, in one piece. */
+static void tag_and(struct neap_buf *out, unsigned number, unsigned wire, uint64_t v)
+{
+    uint8_t bytes[20];
+    unsigned n = varint_bytes((uint64_t)number << 3 | wire, bytes);
+    neap_buf_append(out, bytes, n + varint_bytes(v, bytes + n));
 }
 
 static void number_field(struct neap_buf *out, unsigned number, uint64_t v)
 {
-    tag(out, number, WIRE_VARINT);
-    varint(out, v);
+    tag_and(out, number, WIRE_VARINT, v);
 }
 
 static void bytes_field(struct neap_buf *out, unsigned number, const void *data, size_t len)
 {
-    tag(out, number, WIRE_BYTES);
-    varint(out, len);
-    neap_buf_append(out, data, len);
+    tag_and(out, number, WIRE_BYTES, len);
+    if (len)
+        neap_buf_append(out, data, len);
 }
 
 /* Where a message's length will be. */
 static size_t open_message(struct neap_buf *out, unsigned number)
 {
-    tag(out, number, WIRE_BYTES);
-    neap_buf_char(out, 0);
+    tag_and(out, number, WIRE_BYTES, 0);
     return out->len;
 }
 
@@ -235,8 +236,7 @@ static int base64_field(struct writer *w, unsigned number, yyjson_val *v)
     if (!s || len % 4)
         return not_canonical(w, "base64");
     size_t pad = len && s[len - 1] == '=' ? 1 + (s[len - 2] == '=') : 0;
-    tag(w->out, number, WIRE_BYTES);
-    varint(w->out, len / 4 * 3 - pad);
+    tag_and(w->out, number, WIRE_BYTES, len / 4 * 3 - pad);
     for (size_t at = 0; at < len; at += 4) {
         uint32_t bits = 0;
         unsigned n = at + 4 == len ? 3 - (unsigned)pad : 3;
@@ -517,8 +517,7 @@ void neap_protobuf_head(struct neap_buf *out, const char *api_version, const cha
     bytes_field(out, 1, api_version, strlen(api_version));
     bytes_field(out, 2, kind, strlen(kind));
     close_message(out, start);
-    tag(out, 2, WIRE_BYTES);
-    varint(out, body_len);
+    tag_and(out, 2, WIRE_BYTES, body_len);
 }
 
 void neap_protobuf_tail(struct neap_buf *out)
