@@ -1,7 +1,7 @@
 /* Many random events: nothing is overcommitted, bound twice or lost, and the sums are those of a recount. */
 #include "world.h"
 
-enum { NODES = 12, PODS = 150, STEPS = 3000 };
+enum { NODES = 12, PODS = 150, STEPS = 1500 };
 static struct world w;
 
 static unsigned roll(unsigned sides)
@@ -201,14 +201,14 @@ static void run(uint64_t seed, bool nodes_change)
 static void test_pods_come_and_go(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 6; seed++)
+    for (uint64_t seed = 1; seed <= 4; seed++)
         run(seed, false);
 }
 
 static void test_nodes_too(void **state)
 {
     (void)state;
-    for (uint64_t seed = 11; seed <= 14; seed++)
+    for (uint64_t seed = 11; seed <= 13; seed++)
         run(seed, true);
 }
 
