@@ -34,6 +34,7 @@ const struct neap_option neap_server_options[] = {
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
     {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
      "a folder of your own controllers and admission rules"},
+<<<<<<< HEAD
     {"scheduler", NEAP_OPTION_BOOL, "true", 0, 0,
      "whether pods get nodes; false: another scheduler (kube-scheduler) does it"},
     {"scheduler_name", NEAP_OPTION_STRING, "default-scheduler", 0, 0,
@@ -50,6 +51,11 @@ const struct neap_option neap_server_options[] = {
      "a folder of your own score and filter policies in Lua"},
     {"scheduler_script_budget", NEAP_OPTION_DURATION, "50ms", 1, 10000,
      "time that one call of a policy may take"},
+=======
+    {"scheduler", NEAP_OPTION_BOOL, "true", 0, 0, "false: another scheduler binds the pods"},
+    {"controllers", NEAP_OPTION_BOOL, "true", 0, 0,
+     "false: no controller runs here (another controller manager's, or tests)"},
+>>>>>>> main
     {"advertise", NEAP_OPTION_STRING, NULL, 0, 0,
      "address at which pods reach the API: served as well; default: the listening one"},
     {0},
@@ -66,6 +72,8 @@ const struct neap_option neap_agent_options[] = {
     {"agent_port", NEAP_OPTION_INT, "10250", 0, 65535, "the agent's port; 0: any free one"},
     {"volume_refresh", NEAP_OPTION_DURATION, "1m", 100, 3600000,
      "how often the files of ConfigMaps and Secrets are read anew (the kubelet: 1m)"},
+    {"hollow_nodes", NEAP_OPTION_INT, "1", 1, 100000,
+     "nodes in this process, NAME-0 and so on: tests of scale with runtime hollow"},
     {"cleanup", NEAP_OPTION_BOOL, "false", 0, 0,
      "neap agent: stops all pods of the data directory, takes everything off the host and ends"},
     {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},

@@ -449,7 +449,6 @@ static void worker_open(struct server *s, struct worker *w, const char *name)
     w->server = s;
     w->loop = neap_loop_new(name, NULL);
     w->client = neap_rest_client(s->rest, s->system, w->loop);
-    s->workers++;
 }
 
 /* Scripts that do not load stop the start: nothing runs yet. */
@@ -457,7 +456,15 @@ static int start_workers(struct server *s, struct neap_err *err)
 {
     char scripts[PATH_MAX];
     neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    if (neap_config_bool(s->config, NULL, "scheduler")) {
+        worker_open(s, &s->sched, "sched");
+        neap_loop_post(s->sched.loop, sched_start, &s->sched);
+        s->sched.thread = neap_thread_start(s->sched.loop);
+    }
+    if (!neap_config_bool(s->config, NULL, "controllers"))
+        return 0;
     worker_open(s, &s->control, "control");
+<<<<<<< HEAD
     bool schedules = neap_config_bool(s->config, NULL, "scheduler");
     if (schedules) {
         worker_open(s, &s->sched, "sched");
@@ -465,6 +472,8 @@ static int start_workers(struct server *s, struct neap_err *err)
         if (wrong)
             return wrong;
     }
+=======
+>>>>>>> main
     struct neap_control_options o = {.loop = s->control.loop,
                                      .client = s->control.client,
                                      .clock = &neap_clock_system,
@@ -476,10 +485,13 @@ static int start_workers(struct server *s, struct neap_err *err)
     if (rc)
         return rc;
     s->control.thread = neap_thread_start(s->control.loop);
+<<<<<<< HEAD
     if (schedules) {
         neap_loop_post(s->sched.loop, sched_start, &s->sched);
         s->sched.thread = neap_thread_start(s->sched.loop);
     }
+=======
+>>>>>>> main
     return 0;
 }
 
@@ -502,13 +514,23 @@ static void stopped(void *arg)
 static void drained(void *arg)
 {
     struct server *s = arg;
-    if (!s->control.thread) {
+    struct worker *all[] = {&s->control, &s->sched};
+    s->workers = 0;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(all); i++)
+        s->workers += all[i]->thread != NULL;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(all); i++)
+        if (all[i]->thread)
+            neap_loop_post(all[i]->loop, worker_stop, all[i]);
+    if (!s->workers)
         neap_http_server_close(s->http, stopped, s);
+<<<<<<< HEAD
         return;
     }
     neap_loop_post(s->control.loop, worker_stop, &s->control);
     if (s->sched.thread)
         neap_loop_post(s->sched.loop, worker_stop, &s->sched);
+=======
+>>>>>>> main
 }
 
 static void on_signal(void *arg)

@@ -19,8 +19,9 @@ struct neap_loop {
     uv_async_t wakeup;
     pthread_mutex_t lock; /* guards posts */
     struct post *posts, **posts_tail;
-    pthread_t thread;
-    bool running, stopping;
+    _Atomic pthread_t thread;
+    _Atomic bool running;
+    bool stopping;
 };
 
 #endif

@@ -83,7 +83,8 @@ void neap_watch_make_ready(struct neap_watch *w)
 {
     w->idle = false;
     pthread_mutex_lock(&w->waker->lock);
-    neap_list_append(&w->waker->ready, &w->ready);
+    if (neap_list_empty(&w->ready)) /* read between two wakings it may still wait for the first */
+        neap_list_append(&w->waker->ready, &w->ready);
     pthread_mutex_unlock(&w->waker->lock);
 }
 

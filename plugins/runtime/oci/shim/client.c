@@ -10,7 +10,7 @@
 
 static void update(struct client *c)
 {
-    uint32_t events = (c->paused ? 0 : EPOLLIN) | (c->out.len ? EPOLLOUT : 0);
+    uint32_t events = (c->paused ? 0 : EPOLLIN) | (c->out.len || c->kicked ? EPOLLOUT : 0);
     shim_events(c->shim, &c->conn, events);
 }
 
@@ -90,6 +90,7 @@ void shim_client_unpause(struct client *c)
     if (!c->paused || c->closing)
         return;
     c->paused = false;
+    c->kicked = true; /* frames that came before the pause wait in c->in: they make no event of their own */
     update(c);
 }
 
@@ -158,6 +159,7 @@ static void transmit(struct client *c)
 static void on_client(struct source *src, uint32_t events)
 {
     struct client *c = src->owner;
+    c->kicked = false;
     if (events & EPOLLOUT)
         transmit(c);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !c->paused && !c->gone)

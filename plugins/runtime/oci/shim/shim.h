@@ -140,7 +140,7 @@ struct client {
     struct process *process; /* of an exec or attach */
     uint64_t number;         /* replies that come later look it up */
     bool stream;             /* exec or attach: no events but its own */
-    bool wants_out, wants_err, gave_stdin, greeted, gone, closing, paused;
+    bool wants_out, wants_err, gave_stdin, greeted, gone, closing, paused, kicked;
 };
 void shim_client_accept(struct source *s, uint32_t events);
 void shim_client_send(struct client *c, int kind, const void *p, size_t n);

@@ -116,6 +116,22 @@ static void a_pod(void **state)
     neap_arena_free(arena);
 }
 
+/* kubectl create sends creationTimestamp as an empty message: no time, not 1970. */
+static void a_zero_time(void **state)
+{
+    struct neap_arena *arena = neap_arena_new(TEST_ARENA_MAX);
+    struct message m = {.len = 0}, meta = {.len = 0}, raw = {.len = 0}, time = {.len = 0};
+    char *got;
+    (void)state;
+    text(&meta, 1, "p");
+    sub(&meta, 8, &time);
+    sub(&raw, 1, &meta);
+    envelope(&m, "v1", "Pod", &raw);
+    assert_int_equal(parse(arena, &m, "io.k8s.api.core.v1.Pod", &got), 0);
+    assert_null(strstr(got, "1970"));
+    neap_arena_free(arena);
+}
+
 /* Every shorter message is refused or read, never read beyond; so is every message with one bit turned. */
 static void damaged(void **state)
 {
@@ -210,7 +226,7 @@ static void bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_pod),       cmocka_unit_test(damaged), cmocka_unit_test(values),
+        cmocka_unit_test(a_pod),       cmocka_unit_test(a_zero_time), cmocka_unit_test(damaged), cmocka_unit_test(values),
         cmocka_unit_test(no_envelope), cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 /* Watches: what is told, who is woken, falling behind; waits. On the memory store. */
 #include "fixture.h"
 
+#include <sched.h>
+
 static int setup(void **state)
 {
     struct fixture *f = fixture_new("memory");
@@ -294,6 +296,51 @@ static void test_closing_from_a_wake(void **state)
         neap_watch_close(many[i].watch);
 }
 
+/* Commits while the loop does not turn: a wake that is posted stays so. */
+static void put_without_turning(struct fixture *f, struct neap_object *draft)
+{
+    uint64_t before = neap_registry_revision(f->r);
+    struct neap_txn_op op = {.kind = configmaps(), .key = neap_object_key(draft), .expected = NEAP_STORE_ANY,
+                             .draft = draft};
+    struct neap_txn txn = {.ops = &op, .op_count = 1};
+    submit(f, &txn);
+    while (neap_registry_revision(f->r) == before)
+        sched_yield();
+    f->done = 0;
+    struct watcher flush;
+    open_watch(f, &flush, configmaps(), NULL, NULL, NULL, before); /* the rings follow the revision */
+    struct neap_event e;
+    int rc;
+    while ((rc = neap_watch_next(flush.watch, &e)) == 0)
+        sched_yield();
+    neap_object_unref(e.object);
+    close_watch(&flush);
+    wait_done(f, 1);
+    neap_txn_done(&txn);
+    neap_object_unref(draft);
+}
+
+static void test_read_before_its_wake(void **state)
+{
+    struct fixture *f = *state;
+    struct watcher w, other;
+    uint64_t start = neap_registry_revision(f->r);
+    put(f, configmap("default", "a", "1"));
+    open_watch(f, &w, configmaps(), NULL, NULL, NULL, start); /* behind: its wake is posted at once */
+    open_watch(f, &other, configmaps(), NULL, NULL, NULL, start);
+    struct neap_event e;
+    assert_int_equal(neap_watch_next(w.watch, &e), 1); /* a transport that happened to read */
+    neap_object_unref(e.object);
+    assert_none(&w);
+    put_without_turning(f, configmap("default", "a", "2")); /* woken again before the first wake came */
+    assert_int_equal(neap_watch_next(w.watch, &e), 1);
+    neap_object_unref(e.object);
+    close_watch(&w);
+    settle(f); /* must not find the closed one */
+    assert_int_equal(other.wakes, 1);
+    close_watch(&other);
+}
+
 /* ---- replicas: a snapshot and the events after it are the next snapshot ---- */
 
 struct replica {
@@ -463,6 +510,7 @@ int main(void)
         TEST(test_behind_the_history),
         TEST(test_history_ends_by_time),
         TEST(test_closing_from_a_wake),
+        TEST(test_read_before_its_wake),
         TEST(test_replicas),
         TEST(test_waits),
     };
