@@ -34,7 +34,6 @@ const struct neap_option neap_server_options[] = {
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
     {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
      "a folder of your own controllers and admission rules"},
-<<<<<<< HEAD
     {"scheduler", NEAP_OPTION_BOOL, "true", 0, 0,
      "whether pods get nodes; false: another scheduler (kube-scheduler) does it"},
     {"scheduler_name", NEAP_OPTION_STRING, "default-scheduler", 0, 0,
@@ -51,11 +50,8 @@ const struct neap_option neap_server_options[] = {
      "a folder of your own score and filter policies in Lua"},
     {"scheduler_script_budget", NEAP_OPTION_DURATION, "50ms", 1, 10000,
      "time that one call of a policy may take"},
-=======
-    {"scheduler", NEAP_OPTION_BOOL, "true", 0, 0, "false: another scheduler binds the pods"},
     {"controllers", NEAP_OPTION_BOOL, "true", 0, 0,
      "false: no controller runs here (another controller manager's, or tests)"},
->>>>>>> main
     {"advertise", NEAP_OPTION_STRING, NULL, 0, 0,
      "address at which pods reach the API: served as well; default: the listening one"},
     {0},

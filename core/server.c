@@ -458,22 +458,15 @@ static int start_workers(struct server *s, struct neap_err *err)
     neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
     if (neap_config_bool(s->config, NULL, "scheduler")) {
         worker_open(s, &s->sched, "sched");
+        int wrong = open_sched(s, err);
+        if (wrong)
+            return wrong;
         neap_loop_post(s->sched.loop, sched_start, &s->sched);
         s->sched.thread = neap_thread_start(s->sched.loop);
     }
     if (!neap_config_bool(s->config, NULL, "controllers"))
         return 0;
     worker_open(s, &s->control, "control");
-<<<<<<< HEAD
-    bool schedules = neap_config_bool(s->config, NULL, "scheduler");
-    if (schedules) {
-        worker_open(s, &s->sched, "sched");
-        int wrong = open_sched(s, err);
-        if (wrong)
-            return wrong;
-    }
-=======
->>>>>>> main
     struct neap_control_options o = {.loop = s->control.loop,
                                      .client = s->control.client,
                                      .clock = &neap_clock_system,
@@ -485,13 +478,6 @@ static int start_workers(struct server *s, struct neap_err *err)
     if (rc)
         return rc;
     s->control.thread = neap_thread_start(s->control.loop);
-<<<<<<< HEAD
-    if (schedules) {
-        neap_loop_post(s->sched.loop, sched_start, &s->sched);
-        s->sched.thread = neap_thread_start(s->sched.loop);
-    }
-=======
->>>>>>> main
     return 0;
 }
 
@@ -523,14 +509,6 @@ static void drained(void *arg)
             neap_loop_post(all[i]->loop, worker_stop, all[i]);
     if (!s->workers)
         neap_http_server_close(s->http, stopped, s);
-<<<<<<< HEAD
-        return;
-    }
-    neap_loop_post(s->control.loop, worker_stop, &s->control);
-    if (s->sched.thread)
-        neap_loop_post(s->sched.loop, worker_stop, &s->sched);
-=======
->>>>>>> main
 }
 
 static void on_signal(void *arg)
