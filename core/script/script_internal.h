@@ -35,6 +35,7 @@ struct neap_script {
     size_t memory;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
+    const void *watchdog_thread; /* that it watches; NULL: not made */
     bool armed;
     volatile bool overran;
 };
