@@ -63,6 +63,30 @@ static void test_words(void **state)
                         "scheduling.");
 }
 
+/* A DaemonSet's pod: the other nodes are not looked at. */
+static void test_named_node(void **state)
+{
+    (void)state;
+    static const char spec[] =
+        "\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
+        "\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":"
+        "\"In\",\"values\":[\"n2\"]}]}]}}}";
+    world_node(&w, "n1", "2", "", "\"unschedulable\":true");
+    world_node(&w, "n2", "2", "", "");
+    world_node(&w, "n3", "2", "", "");
+    world_start(&w, plain);
+    world_pod(&w, "a", "1500m", "", spec);
+    world_pod(&w, "b", "1500m", "", spec);
+    world_run(&w);
+    assert_string_equal(world_where(&w, "a"), "n2");
+    assert_string_equal(
+        world_told(&w, "b", "FailedScheduling"),
+        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy "
+        "plugin(s) [NodeAffinity]. preemption: 0/3 nodes are available: 1 No "
+        "preemption victims found for incoming pod, 2 Preemption is not helpful for "
+        "scheduling.");
+}
+
 static void test_no_nodes(void **state)
 {
     (void)state;
@@ -378,6 +402,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_binds),
         TEST(test_words),
+        TEST(test_named_node),
         TEST(test_no_nodes),
         TEST(test_left_alone),
         TEST(test_gates),
