@@ -14,7 +14,7 @@ struct script_root {
     unsigned refs; /* views and the item */
     struct neap_object *object;
     yyjson_doc *doc;
-    bool dead;
+    bool dead, borrowed; /* borrowed: doc is the pusher's */
     struct script_root *next; /* of the item */
 };
 
