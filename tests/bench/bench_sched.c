@@ -1,7 +1,8 @@
 /* Pods scheduled a second, against an API in memory that answers at once:
- *   scons bench && build/obj-release/tests/bench/bench_sched [nodes] [pods] [plain|spread|affinity|anti] [dir]
- * <dir>: of Lua policies. Prints one line. Everything from the pod's event to the binding's own event counts, the making of the
- * bound object too. */
+ *   scons bench
+ *   build/obj-release/tests/bench/bench_sched [nodes] [pods] [plain|spread|affinity|anti] [dir]
+ * <dir>: of Lua policies. Prints one line. Everything from the pod's event to the binding's own event
+ * counts, the making of the bound object too. */
 #include <core/sched/sched_internal.h>
 
 struct neap_reflector {
