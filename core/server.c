@@ -531,7 +531,7 @@ static void ready(void *arg, const struct neap_err *err)
     }
     struct neap_err why = NEAP_ERR_INIT;
     if (start_workers(s, &why)) {
-        s->code = neap_complain("scripts", &why);
+        s->code = neap_complain("start", &why);
         neap_err_done(&why);
         on_signal(s);
         return;

@@ -151,18 +151,21 @@ static void tell_failure(struct neap_sched *s, struct neap_sched_pod *p, const c
 
 /* ---- the condition ---- */
 
-static bool condition_says(const struct neap_sched_pod *p, const char *reason, const char *message)
+static yyjson_val *condition(const struct neap_sched_pod *p)
 {
     yyjson_val *root = yyjson_doc_get_root(p->doc), *c;
     size_t i, n;
     yyjson_arr_foreach(neap_json_val_at(root, "status.conditions"), i, n, c)
     {
         if (yyjson_equals_str(yyjson_obj_get(c, "type"), "PodScheduled"))
-            return yyjson_equals_str(yyjson_obj_get(c, "status"), "False") &&
-                   yyjson_equals_str(yyjson_obj_get(c, "reason"), reason) &&
-                   yyjson_equals_str(yyjson_obj_get(c, "message"), message);
+            return c;
     }
-    return false;
+    return NULL;
+}
+
+static bool condition_is(yyjson_val *c, const char *field, const char *text)
+{
+    return yyjson_equals_str(yyjson_obj_get(c, field), text);
 }
 
 void sched_tell_unschedulable(struct neap_sched *s, struct neap_sched_pod *p, const char *reason,
@@ -173,12 +176,18 @@ void sched_tell_unschedulable(struct neap_sched *s, struct neap_sched_pod *p, co
     const char *nominated = p->nominated_name ? p->nominated_name : "";
     const char *shown =
         neap_json_val_str_at(yyjson_doc_get_root(p->doc), "status.nominatedNodeName");
-    bool gated = strcmp(reason, "SchedulingGated") == 0;
-    if (!gated)
+    yyjson_val *c = condition(p);
+    bool was_false = condition_is(c, "status", "False");
+    if (strcmp(reason, "SchedulingGated") != 0)
         tell_failure(s, p, message);
-    if (condition_says(p, reason, message) && strcmp(shown ? shown : "", nominated) == 0)
+    if (was_false && condition_is(c, "reason", reason) && condition_is(c, "message", message) &&
+        strcmp(shown ? shown : "", nominated) == 0)
         return;
-    neap_time_format(neap_clock_wall(s->options.clock), now);
+    const char *since = yyjson_get_str(yyjson_obj_get(c, "lastTransitionTime"));
+    if (was_false && since) /* it says when the status changed, not the text */
+        snprintf(now, sizeof(now), "%s", since);
+    else
+        neap_time_format(neap_clock_wall(s->options.clock), now);
     neap_buf_printf(&b,
                     "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"nominatedNodeName\":%s%s%s,"
                     "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\","
@@ -187,6 +196,9 @@ void sched_tell_unschedulable(struct neap_sched *s, struct neap_sched_pod *p, co
                     neap_object_uid(p->object), *nominated ? "\"" : "",
                     *nominated ? nominated : "null", *nominated ? "\"" : "", reason, now);
     quote(&b, message);
+    if (neap_object_generation(p->object) > 0)
+        neap_buf_printf(&b, ",\"observedGeneration\":%lld",
+                        (long long)neap_object_generation(p->object));
     neap_buf_str(&b, "}]}}");
     send(s, decide(s, p, NEAP_PATCH, "pods", "status", neap_buf_take(&b)));
 }

@@ -59,6 +59,8 @@ static void pod_gone(struct neap_sched *s, const char *key)
     if (!p)
         return;
     bool placed = p->node_name != NULL;
+    if (p->state == SCHED_PERMIT || p->state == SCHED_BINDING)
+        sched_unreserve(s, p);
     sched_uncount(s, p);
     bool nominated = p->nominated != NULL;
     sched_nominate(s, p, NULL);

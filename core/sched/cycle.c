@@ -177,7 +177,7 @@ static void assume(struct neap_sched *s, struct neap_sched_pod *p, struct neap_s
 
 void sched_permitted(struct neap_sched *s, struct neap_sched_pod *p, bool allow, const char *why)
 {
-    if (allow && !neap_object_deleting(p->object)) {
+    if (allow && p->node && !neap_object_deleting(p->object)) {
         sched_bind(s, p);
         return;
     }
@@ -187,7 +187,10 @@ void sched_permitted(struct neap_sched *s, struct neap_sched_pod *p, bool allow,
         sched_uncount(s, p);
         sched_state(s, p, SCHED_IDLE);
     } else {
-        give_up(s, p, why ? why : "a plugin does not permit the binding");
+        give_up(s, p,
+                !p->node ? "the node is gone"
+                : why    ? why
+                         : "a plugin does not permit the binding");
     }
 }
 

@@ -193,19 +193,34 @@ void sched_framework_close(struct neap_sched *s)
 
 /* ---- filters ---- */
 
+static void broke(struct neap_sched *s, const struct sched_plugin *x)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "plugin %.100s failed", x->name);
+    s->because_count = 0;
+    sched_because(s, text);
+}
+
 int sched_pre_filter(struct neap_sched *s, struct neap_sched_pod *p)
 {
     for (unsigned i = 0; i < s->plugin_count; i++)
         s->plugins[i].filters = s->plugins[i].t.filter != NULL;
+    s->limit_count = 0;
+    s->limit_epoch++;
     for (unsigned i = 0; i < s->plugin_count; i++) {
         struct sched_plugin *x = &s->plugins[i];
         if (!x->t.pre_filter)
             continue;
+        s->limiting = false;
         int rc = x->t.pre_filter(x->self, p, &x->filter_state);
+        if (s->limiting)
+            s->limits[s->limit_count++] = (uint8_t)i;
         if (rc == NEAP_SCHED_SKIP) {
             x->filters = false;
         } else if (rc != NEAP_SCHED_OK) {
             s->refused_by |= UINT64_C(1) << i;
+            if (rc == NEAP_SCHED_ERROR)
+                broke(s, x);
             return rc;
         }
     }
@@ -220,9 +235,46 @@ static int run_filters(struct neap_sched *s, struct neap_sched_pod *p, struct ne
         if (rc == NEAP_SCHED_OK)
             continue;
         s->refused_by |= UINT64_C(1) << i;
+        if (rc == NEAP_SCHED_ERROR)
+            broke(s, x);
         return rc;
     }
     return NEAP_SCHED_OK;
+}
+
+/* ---- pre_filter may leave few nodes: those that all plugins with an opinion named ---- */
+
+void sched_limit(struct neap_sched *s, const char *name)
+{
+    struct neap_sched_node *n = neap_map_get(&s->nodes, name);
+    s->limiting = true;
+    if (!n)
+        return;
+    if (n->limit_epoch != s->limit_epoch) {
+        n->limit_epoch = s->limit_epoch;
+        n->named_by = 0;
+    }
+    if (n->named_by == s->limit_count)
+        n->named_by++;
+}
+
+static bool left_out(const struct neap_sched *s, const struct neap_sched_node *n)
+{
+    return s->limit_count && (n->limit_epoch != s->limit_epoch || n->named_by != s->limit_count);
+}
+
+static int refuse_left_out(struct neap_sched *s)
+{
+    struct neap_buf b = NEAP_BUF_INIT;
+    neap_buf_str(&b, "node(s) didn't satisfy plugin(s) [");
+    for (unsigned i = 0; i < s->limit_count; i++) {
+        neap_buf_printf(&b, "%s%s", i ? " " : "", s->plugins[s->limits[i]].name);
+        s->refused_by |= UINT64_C(1) << s->limits[i];
+    }
+    neap_buf_char(&b, ']');
+    sched_because(s, b.data);
+    neap_buf_done(&b);
+    return NEAP_SCHED_NEVER;
 }
 
 /* Pods of at least its priority that were promised the node count as if they were there. */
@@ -244,6 +296,8 @@ static unsigned count_nominated(struct neap_sched *s, const struct neap_sched_po
 int sched_filter(struct neap_sched *s, struct neap_sched_pod *p, struct neap_sched_node *n)
 {
     s->because_count = 0;
+    if (left_out(s, n))
+        return refuse_left_out(s);
     if (neap_list_empty(&n->nominated) || !count_nominated(s, p, n, 1))
         return run_filters(s, p, n);
     int rc = run_filters(s, p, n);

@@ -66,19 +66,45 @@ static void add_one(struct sum *x, int64_t v, enum role role)
     }
 }
 
-static void add_container(struct sums *s, yyjson_val *c, enum role role)
+/* What the node says of the container; NULL: nothing yet. */
+static yyjson_val *status_of(yyjson_val *statuses, yyjson_val *container)
+{
+    size_t i, n;
+    yyjson_val *x, *name = yyjson_obj_get(container, "name");
+    yyjson_arr_foreach(statuses, i, n, x)
+    {
+        if (name && yyjson_equals(yyjson_obj_get(x, "name"), name))
+            return x;
+    }
+    return NULL;
+}
+
+/* While a container is resized in place the largest counts: what is wanted, allocated, in force. */
+static int64_t largest(yyjson_val *wanted, yyjson_val *status, const char *name)
+{
+    int64_t v = quantity(wanted, name);
+    if (!status)
+        return v;
+    yyjson_val *now = neap_json_val_at(status, "resources.requests");
+    v = larger(v, quantity(yyjson_obj_get(now, name), name));
+    return larger(
+        v, quantity(yyjson_obj_get(yyjson_obj_get(status, "allocatedResources"), name), name));
+}
+
+static void add_container(struct sums *s, yyjson_val *c, yyjson_val *statuses, enum role role)
 {
     static const char *const names[2] = {"cpu", "memory"};
     yyjson_val *requests = yyjson_obj_get(yyjson_obj_get(c, "resources"), "requests"), *k, *v;
+    yyjson_val *status = status_of(statuses, c);
     size_t i, n;
     yyjson_obj_foreach(requests, i, n, k, v)
     {
         const char *name = yyjson_get_str(k);
-        add_one(sum_of(s, name), quantity(v, name), role);
+        add_one(sum_of(s, name), largest(v, status, name), role);
     }
     for (int r = 0; r < 2; r++) {
         yyjson_val *own = yyjson_obj_get(requests, names[r]);
-        add_one(&s->assumed[r], own ? quantity(own, names[r]) : assumed_default[r], role);
+        add_one(&s->assumed[r], own ? largest(own, status, names[r]) : assumed_default[r], role);
     }
 }
 
@@ -159,20 +185,23 @@ static void keep(struct neap_sched *s, struct neap_sched_pod *p, const struct su
     p->unknown_resource |= a->resource < 0;
 }
 
-static void read_containers(struct neap_sched_pod *p, struct sums *s, yyjson_val *spec)
+static void read_containers(struct neap_sched_pod *p, struct sums *s, yyjson_val *root)
 {
+    yyjson_val *spec = yyjson_obj_get(root, "spec");
+    yyjson_val *init = neap_json_val_at(root, "status.initContainerStatuses");
+    yyjson_val *statuses = neap_json_val_at(root, "status.containerStatuses");
     size_t i, n;
     yyjson_val *c;
     yyjson_arr_foreach(yyjson_obj_get(spec, "initContainers"), i, n, c)
     {
         bool sidecar = yyjson_equals_str(yyjson_obj_get(c, "restartPolicy"), "Always");
-        add_container(s, c, sidecar ? SIDECAR : INIT);
+        add_container(s, c, init, sidecar ? SIDECAR : INIT);
         if (sidecar)
             read_ports(p, c);
     }
     yyjson_arr_foreach(yyjson_obj_get(spec, "containers"), i, n, c)
     {
-        add_container(s, c, CONTAINER);
+        add_container(s, c, statuses, CONTAINER);
         read_ports(p, c);
     }
 }
@@ -184,7 +213,7 @@ void sched_pod_read(struct neap_sched *s, struct neap_sched_pod *p, yyjson_val *
     struct neap_sched_group *old = p->group;
     amounts_reset(p);
     p->port_count = 0;
-    read_containers(p, &sums, spec);
+    read_containers(p, &sums, root);
     pod_level(&sums, spec);
     overhead(&sums, spec);
     for (size_t i = 0; i < sums.count; i++)

@@ -244,6 +244,7 @@ struct neap_sched_node *sched_preempt(struct neap_sched *s, struct neap_sched_po
     }
     sched_reasons_reset(s);
     if (!find(s, p, &best)) {
+        sched_nominate(s, p, NULL); /* what was promised will not come */
         *ret_message = sched_explain(s, s->order_count);
         return NULL;
     }

@@ -63,6 +63,8 @@ struct neap_sched_node {
     int *domains;           /* by topology key; -1: no such label, -2: not looked at */
     size_t domain_cap;
     unsigned index;
+    uint64_t limit_epoch; /* the cycle in which plugins named it, and how many */
+    unsigned named_by;
     int verdict;                      /* enum neap_sched_result of this cycle */
     struct neap_list pods, nominated; /* by on_node, by nomination */
 };
@@ -200,6 +202,10 @@ struct neap_sched {
     int64_t *scores, *totals;
     size_t feasible_cap;
     uint64_t refused_by;
+    uint8_t limits[SCHED_PLUGINS_MAX]; /* plugins that named the nodes to try */
+    unsigned limit_count;
+    uint64_t limit_epoch;
+    bool limiting;
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -260,6 +266,7 @@ int sched_plugin_add(struct neap_sched *s, const struct neap_scheduler_plugin *t
 /* The filters' part of a cycle. OK, or the worst of what pre_filter said. */
 int sched_pre_filter(struct neap_sched *s, struct neap_sched_pod *p);
 int sched_filter(struct neap_sched *s, struct neap_sched_pod *p, struct neap_sched_node *n);
+void sched_limit(struct neap_sched *s, const char *name);
 void sched_cycle_end(struct neap_sched *s); /* frees the states */
 struct neap_sched_node *sched_rank(struct neap_sched *s, struct neap_sched_pod *p, size_t count);
 int sched_reserve(struct neap_sched *s, struct neap_sched_pod *p);

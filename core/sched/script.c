@@ -58,14 +58,14 @@ static int push_arguments(lua_State *l)
     if (c->scores)
         lua_rawgeti(l, LUA_REGISTRYINDEX, x->driver);
     lua_rawgeti(l, LUA_REGISTRYINDEX, x->function);
-    neap_script_push_object(x->script, c->pod->object);
+    neap_script_push_parsed(x->script, c->pod->object, c->pod->doc);
     if (!c->scores) {
-        neap_script_push_object(x->script, c->nodes[0]->object);
+        neap_script_push_parsed(x->script, c->nodes[0]->object, c->nodes[0]->doc);
         return 3;
     }
     lua_createtable(l, (int)c->count, 0);
     for (size_t i = 0; i < c->count; i++) {
-        neap_script_push_object(x->script, c->nodes[i]->object);
+        neap_script_push_parsed(x->script, c->nodes[i]->object, c->nodes[i]->doc);
         lua_rawseti(l, -2, (lua_Integer)i + 1);
     }
     return 4;

@@ -330,6 +330,11 @@ static void because(void *ctx, const char *text)
     sched_because(ctx, text);
 }
 
+static void only(void *ctx, const char *name)
+{
+    sched_limit(ctx, name);
+}
+
 static void decide(void *ctx, const char *uid, bool allow, const char *why)
 {
     struct neap_sched *s = ctx;
@@ -396,5 +401,6 @@ void sched_views_open(struct neap_sched *s)
         .selector_free = selector_free,
         .because = because,
         .decide = decide,
+        .only = only,
     };
 }

@@ -36,6 +36,7 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size)
 
 static _Thread_local struct neap_script *watched;
 static _Thread_local lua_State *watched_state;
+static _Thread_local char this_thread; /* its address tells threads apart */
 
 static void over(lua_State *l, lua_Debug *ar)
 {
@@ -60,6 +61,7 @@ static void watchdog_open(struct neap_script *s)
     struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2};
     ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &s->watchdog);
+    s->watchdog_thread = &this_thread;
 }
 
 static void set_timer(struct neap_script *s, uint64_t ms)
@@ -70,8 +72,11 @@ static void set_timer(struct neap_script *s, uint64_t ms)
 
 void script_watchdog_start(struct neap_script *s, lua_State *running)
 {
-    if (!s->watchdog)
-        watchdog_open(s); /* on the thread that runs it */
+    /* the timer measures and signals one thread: files are loaded on another than they run on */
+    if (s->watchdog_thread && s->watchdog_thread != &this_thread)
+        timer_delete(s->watchdog);
+    if (s->watchdog_thread != &this_thread)
+        watchdog_open(s);
     watched = s;
     watched_state = running;
     s->overran = false;
@@ -210,7 +215,7 @@ struct neap_script *neap_script_free(struct neap_script *s)
 {
     if (s) {
         lua_close(s->l);
-        if (s->watchdog)
+        if (s->watchdog_thread)
             timer_delete(s->watchdog);
         free(s);
     }

@@ -14,7 +14,7 @@ struct script_root {
     unsigned refs; /* views and the item */
     struct neap_object *object;
     yyjson_doc *doc;
-    bool dead;
+    bool dead, borrowed; /* borrowed: doc is the pusher's */
     struct script_root *next; /* of the item */
 };
 
@@ -35,6 +35,7 @@ struct neap_script {
     size_t memory;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
+    const void *watchdog_thread; /* that it watches; NULL: not made */
     bool armed;
     volatile bool overran;
 };

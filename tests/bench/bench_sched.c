@@ -1,7 +1,8 @@
 /* Pods scheduled a second, against an API in memory that answers at once:
- *   scons bench && build/obj-release/tests/bench/bench_sched [nodes] [pods] [plain|spread|affinity|anti]
- * Prints one line. Everything from the pod's event to the binding's own event counts, the making of the
- * bound object too. */
+ *   scons bench
+ *   build/obj-release/tests/bench/bench_sched [nodes] [pods] [plain|spread|affinity|anti] [dir]
+ * <dir>: of Lua policies. Prints one line. Everything from the pod's event to the binding's own event
+ * counts, the making of the bound object too. */
 #include <core/sched/sched_internal.h>
 
 struct neap_reflector {
@@ -175,14 +176,15 @@ int main(int argc, char **argv)
         if (strcmp(modes[i].name, mode) == 0)
             b.spec = modes[i].spec;
     if (!b.spec || !nodes) {
-        fprintf(stderr, "usage: bench_sched [nodes] [pods] [plain|spread|affinity|anti]\n");
+        fprintf(stderr, "usage: bench_sched [nodes] [pods] [plain|spread|affinity|anti] [dir]\n");
         return 2;
     }
     struct neap_sched_options o = {.loop = b.loop,
                                    .client = &b.client,
                                    .clock = &neap_clock_system,
                                    .rand = &neap_rand_system,
-                                   .scheduler_name = "default-scheduler"};
+                                   .scheduler_name = "default-scheduler",
+                                   .script_dir = argc > 4 ? argv[4] : NULL};
     struct neap_sched *s = neap_sched_start(&o);
     add_nodes(&b, nodes);
     int64_t start = neap_clock_mono(&neap_clock_system);

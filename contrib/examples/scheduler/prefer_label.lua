@@ -20,8 +20,11 @@ return neap.scheduler.score {
     -- 0 (worst) to 100 for each node that the pod fits on
     score = function(pod, node)
         local key, value = wish(pod)
+        if not key then
+            return 0
+        end
         local labels = node.metadata.labels
-        local have = key and labels and labels[key]
+        local have = labels and labels[key]
         if not have then
             return 0
         end

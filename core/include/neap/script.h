@@ -38,6 +38,8 @@ struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_
 /* Pushes a frozen view of an object that lives as long as the running item. For use between the push of a
  * function and neap_script_start(): the view belongs to that item. */
 void neap_script_push_object(struct neap_script *s, struct neap_object *o);
+/* The same with the object's document, borrowed until the item ends: nothing is parsed. */
+void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjson_doc *doc);
 /* Appends a Lua value as JSON. False with a message: a function, a cycle, a key that is no string. */
 bool neap_script_to_json(struct lua_State *l, int index, struct neap_buf *out, const char **why);
 /* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */

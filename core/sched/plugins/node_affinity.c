@@ -91,11 +91,41 @@ bool sched_affinity_required(const struct neap_sched_views *v, const struct neap
     return false;
 }
 
+/* The names that a term's matchFields allow; NULL: any. The last requirement "in" counts, filter checks
+ * them all. */
+static const struct neap_value *names_of(const struct neap_sched_views *v,
+                                         const struct neap_value *term)
+{
+    const struct neap_value *fields = v->get(term, "matchFields"), *r = NULL, *names = NULL;
+    while ((r = v->next(fields, r, NULL)))
+        if (strcmp(sched_text(v, r, "key"), "metadata.name") == 0 &&
+            strcmp(sched_text(v, r, "operator"), "In") == 0)
+            names = v->get(r, "values");
+    return names;
+}
+
+/* Terms are alternatives: only when each names nodes are the others out. Pods of DaemonSets do. */
+static void only_named(const struct neap_sched_views *v, const struct neap_value *pod)
+{
+    const struct neap_value *terms = v->get(required(v, pod), "nodeSelectorTerms");
+    const struct neap_value *t = NULL, *name = NULL;
+    if (!v->size(terms))
+        return;
+    while ((t = v->next(terms, t, NULL)))
+        if (!names_of(v, t))
+            return;
+    while ((t = v->next(terms, t, NULL)))
+        for (name = NULL; (name = v->next(names_of(v, t), name, NULL));)
+            if (v->text(name))
+                v->only(v->ctx, v->text(name));
+}
+
 static int pre_filter(void *self, const struct neap_sched_pod *p, void **ret)
 {
     const struct neap_sched_views *v = self;
     const struct neap_value *pod = v->pod_value(p);
     (void)ret;
+    only_named(v, pod);
     return v->size(v->at(pod, "spec.nodeSelector")) || required(v, pod) ? NEAP_SCHED_OK
                                                                         : NEAP_SCHED_SKIP;
 }

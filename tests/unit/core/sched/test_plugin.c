@@ -225,6 +225,28 @@ static void test_permit_deleted(void **state)
     assert_int_equal(n->used[NEAP_SCHED_CPU], 0);
 }
 
+/* Deleted or bereft of its node while it is held: what was reserved is given back. */
+static void test_permit_object_gone(void **state)
+{
+    (void)state;
+    char uid[64];
+    start_mine();
+    permit_result = NEAP_SCHED_WAIT;
+    world_pod(&w, "a", "1", "", "");
+    world_pod(&w, "b", "1", "", "");
+    world_run(&w);
+    world_remove(&w, "pods", "a");
+    world_run(&w);
+    assert_int_equal(unreserved, 1);
+    snprintf(uid, sizeof(uid), "%s", neap_object_uid(world_get(&w, "pods", "b")));
+    world_remove(&w, "nodes", "n1");
+    world_run(&w);
+    views->decide(views->ctx, uid, true, NULL);
+    world_run(&w);
+    assert_int_equal(w.bindings, 0);
+    assert_string_equal(world_told(&w, "b", "FailedScheduling"), "the node is gone");
+}
+
 static void test_disabled(void **state)
 {
     (void)state;
@@ -260,9 +282,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_image_locality),  TEST(test_all_steps),    TEST(test_pre_filter_refuses),
-        TEST(test_reserve_refuses), TEST(test_permit_waits), TEST(test_permit_deleted),
-        TEST(test_disabled),        TEST(test_short_table),
+        TEST(test_image_locality),     TEST(test_all_steps),    TEST(test_pre_filter_refuses),
+        TEST(test_reserve_refuses),    TEST(test_permit_waits), TEST(test_permit_deleted),
+        TEST(test_permit_object_gone), TEST(test_disabled),     TEST(test_short_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,6 +162,30 @@ static void test_for_affinity(void **state)
     assert_int_equal(n->used[NEAP_SCHED_PODS], 2);
 }
 
+/* A promise that cannot be kept is taken back. */
+static void test_promise_taken_back(void **state)
+{
+    (void)state;
+    char buf[512];
+    world_node(&w, "n1", "4", "", "");
+    running("a", "n1", "4", 1, "", "2026-01-01T00:00:00Z");
+    world_start(&w, plain);
+    world_pod(&w, "vip", "3", "", "\"priority\":10");
+    world_run(&w);
+    struct neap_sched_node *n = neap_map_get(&w.sched->nodes, "n1");
+    assert_false(neap_list_empty(&n->nominated));
+    world_remove(&w, "pods", "a");
+    world_patch(&w, world_get(&w, "nodes", "n1"), "{\"status\":{\"allocatable\":{\"cpu\":\"2\"}}}");
+    world_run(&w);
+    world_pass(&w, 2);
+    assert_true(neap_list_empty(&n->nominated));
+    assert_string_equal(world_text(world_get(&w, "pods", "vip"), "status.nominatedNodeName", buf),
+                        "");
+    world_pod(&w, "small", "2", "", "\"priority\":1"); /* the room is nobody's */
+    world_run(&w);
+    assert_string_equal(world_where(&w, "small"), "n1");
+}
+
 static void test_can_be_disabled(void **state)
 {
     (void)state;
@@ -179,8 +203,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_least_victims),   TEST(test_no_second_round), TEST(test_never),
-        TEST(test_budgets),         TEST(test_younger_goes),    TEST(test_for_affinity),
+        TEST(test_least_victims),
+        TEST(test_no_second_round),
+        TEST(test_never),
+        TEST(test_budgets),
+        TEST(test_younger_goes),
+        TEST(test_for_affinity),
+        TEST(test_promise_taken_back),
         TEST(test_can_be_disabled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

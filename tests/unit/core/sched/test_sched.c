@@ -63,6 +63,30 @@ static void test_words(void **state)
                         "scheduling.");
 }
 
+/* A DaemonSet's pod: the other nodes are not looked at. */
+static void test_named_node(void **state)
+{
+    (void)state;
+    static const char spec[] =
+        "\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
+        "\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":"
+        "\"In\",\"values\":[\"n2\"]}]}]}}}";
+    world_node(&w, "n1", "2", "", "\"unschedulable\":true");
+    world_node(&w, "n2", "2", "", "");
+    world_node(&w, "n3", "2", "", "");
+    world_start(&w, plain);
+    world_pod(&w, "a", "1500m", "", spec);
+    world_pod(&w, "b", "1500m", "", spec);
+    world_run(&w);
+    assert_string_equal(world_where(&w, "a"), "n2");
+    assert_string_equal(
+        world_told(&w, "b", "FailedScheduling"),
+        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy "
+        "plugin(s) [NodeAffinity]. preemption: 0/3 nodes are available: 1 No "
+        "preemption victims found for incoming pod, 2 Preemption is not helpful for "
+        "scheduling.");
+}
+
 static void test_no_nodes(void **state)
 {
     (void)state;
@@ -274,6 +298,33 @@ static void test_requests(void **state)
     assert_int_equal(n->group_count, 0);
 }
 
+/* Resized in place: what it still has counts until the node says otherwise. */
+static void test_resize(void **state)
+{
+    (void)state;
+    world_node(&w, "n1", "10", "", "");
+    world_start(&w, plain);
+    world_pod(&w, "a", "4", "", "");
+    world_run(&w);
+    struct neap_sched_node *n = neap_map_get(&w.sched->nodes, "n1");
+    world_pod(&w, "b", "7", "", "");
+    world_run(&w);
+    world_patch(&w, world_get(&w, "pods", "a"),
+                "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{"
+                "\"cpu\":\"1\"}}}]},\"status\":{\"containerStatuses\":[{\"name\":\"c\","
+                "\"allocatedResources\":{\"cpu\":\"4\"}}]}}");
+    world_run(&w);
+    world_pass(&w, 3);
+    assert_int_equal(n->used[NEAP_SCHED_CPU], 4000);
+    assert_string_equal(world_where(&w, "b"), "");
+    world_patch(&w, world_get(&w, "pods", "a"),
+                "{\"status\":{\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{"
+                "\"cpu\":\"1\"}}]}}");
+    world_run(&w);
+    world_pass(&w, 3);
+    assert_string_equal(world_where(&w, "b"), "n1"); /* a pod that shrank makes room */
+}
+
 /* A resource that no node has, until one has it. */
 static void test_extended_resource(void **state)
 {
@@ -378,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_binds),
         TEST(test_words),
+        TEST(test_named_node),
         TEST(test_no_nodes),
         TEST(test_left_alone),
         TEST(test_gates),
@@ -388,6 +440,7 @@ int main(void)
         TEST(test_priority_first),
         TEST(test_ports),
         TEST(test_requests),
+        TEST(test_resize),
         TEST(test_extended_resource),
         TEST(test_least_allocated_and_soft_taint),
         TEST(test_same_seed_same_choice),
