@@ -255,6 +255,18 @@ static int make(struct rest_write *w, struct neap_err *err)
     return rc;
 }
 
+/* What would be there, at the revision that is. */
+static void succeed_dry(struct rest_write *w)
+{
+    struct neap_object *shown = neap_object_ref(w->delete_now ? w->old : w->draft);
+    if (w->old && !w->delete_now) {
+        neap_object_unref(shown);
+        shown = neap_object_at_revision(w->draft, neap_object_revision(w->old));
+    }
+    succeed(w, shown);
+    neap_object_unref(shown);
+}
+
 void rest_write_run(struct rest_write *w)
 {
     struct neap_call *c = w->call;
@@ -272,7 +284,7 @@ void rest_write_run(struct rest_write *w)
         return;
     }
     if (c->options.dry_run)
-        succeed(w, w->delete_now ? w->old : w->draft);
+        succeed_dry(w);
     else if (!w->delete_now && unchanged(w))
         succeed(w, w->old);
     else
