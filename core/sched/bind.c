@@ -119,11 +119,12 @@ static void tell_as(struct neap_sched *s, const struct neap_sched_pod *p, const 
                     event, ns, ns, neap_object_name(p->object), neap_object_uid(p->object),
                     (unsigned long long)neap_object_revision(p->object), reason, action);
     quote(&b, message);
-    neap_buf_printf(&b,
-                    ",\"type\":\"%s\",\"eventTime\":\"%s\",\"firstTimestamp\":null,"
-                    "\"lastTimestamp\":null,\"source\":{},\"reportingComponent\":\"%s\","
-                    "\"reportingInstance\":\"%s\"}",
-                    type, now, me, me);
+    neap_buf_printf(
+        &b,
+        ",\"type\":\"%s\",\"eventTime\":\"%s\",\"firstTimestamp\":null,"
+        "\"lastTimestamp\":null,\"source\":{\"component\":\"%s\"},\"reportingComponent\":\"%s\","
+        "\"reportingInstance\":\"%s\"}",
+        type, now, me, me, me);
     send(s, decide(s, p, NEAP_CREATE, "events", NULL, neap_buf_take(&b)));
 }
 
