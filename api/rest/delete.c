@@ -112,7 +112,7 @@ static void set_finalizer(yyjson_mut_doc *doc, yyjson_mut_val *root, const char 
         yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
         for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
             if (yyjson_mut_equals_str(e, name))
-                yyjson_mut_arr_iter_remove(&it);
+                neap_json_iter_remove(&it);
         if (!yyjson_mut_arr_size(list))
             neap_json_set_at(doc, root, "metadata.finalizers", NULL);
     }

@@ -32,7 +32,7 @@ static void attempt_done(struct rest_write *w)
     w->owned_count = w->op_count = 0;
     w->doc = NULL;
     w->root = w->old_root = NULL;
-    w->created = w->delete_now = w->delete_marked = false;
+    w->created = w->delete_now = w->delete_marked = w->applied = false;
 }
 
 static void end(struct rest_write *w)
@@ -244,6 +244,7 @@ static int make(struct rest_write *w, struct neap_err *err)
     if (w->old_root) /* as the new one was: zero values dropped, so that the two compare */
         neap_kind_decode(w->doc, w->old_root, w->kind->type, NEAP_FV_IGNORE, NULL, err);
     neap_kind_default(w->doc, w->root, w->kind);
+    rest_managed(w); /* before what the server itself changes: that belongs to nobody */
     rc = rest_admit(w, err);
     if (!rc)
         rc = w->created ? rest_prepare_create(w, err) : rest_prepare_update(w, err);
