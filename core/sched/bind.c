@@ -87,8 +87,9 @@ static void quote(struct neap_buf *b, const char *s)
 static void tell_again(struct neap_sched *s, struct neap_sched_pod *p)
 {
     char now[32];
-    neap_time_format(neap_clock_wall(s->options.clock), now);
-    char *body = neap_asprintf("{\"count\":%u,\"lastTimestamp\":\"%s\"}", ++p->told_count, now);
+    neap_time_format_micro(neap_clock_wall(s->options.clock), now);
+    char *body = neap_asprintf("{\"series\":{\"count\":%u,\"lastObservedTime\":\"%s\"}}",
+                               ++p->told_count, now);
     struct decision *d = decide(s, p, NEAP_PATCH, "events", NULL, body);
     d->name = neap_strdup(p->event_name);
     d->request.name = d->name;
@@ -109,7 +110,7 @@ static void tell_as(struct neap_sched *s, const struct neap_sched_pod *p, const 
     struct neap_buf b = NEAP_BUF_INIT;
     char now[32];
     const char *ns = neap_object_namespace(p->object), *me = s->options.scheduler_name;
-    neap_time_format(neap_clock_wall(s->options.clock), now);
+    neap_time_format_micro(neap_clock_wall(s->options.clock), now);
     neap_buf_printf(&b,
                     "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},\"involvedObject\":{"
                     "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"namespace\":\"%s\",\"name\":\"%s\","
@@ -120,10 +121,10 @@ static void tell_as(struct neap_sched *s, const struct neap_sched_pod *p, const 
     quote(&b, message);
     neap_buf_printf(
         &b,
-        ",\"type\":\"%s\",\"count\":1,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\","
-        "\"source\":{\"component\":\"%s\"},\"reportingComponent\":\"%s\","
+        ",\"type\":\"%s\",\"eventTime\":\"%s\",\"firstTimestamp\":null,"
+        "\"lastTimestamp\":null,\"source\":{\"component\":\"%s\"},\"reportingComponent\":\"%s\","
         "\"reportingInstance\":\"%s\"}",
-        type, now, now, me, me, me);
+        type, now, me, me, me);
     send(s, decide(s, p, NEAP_CREATE, "events", NULL, neap_buf_take(&b)));
 }
 

@@ -254,6 +254,9 @@ struct neap_sched_node *sched_preempt(struct neap_sched *s, struct neap_sched_po
     for (size_t i = 0; i < best.count; i++)
         if (!best.victims[i]->group->terminating)
             sched_evict(s, best.victims[i], p);
+    *ret_message = neap_asprintf("found a potential placement for pod on node %s, preempting %zu "
+                                 "victims",
+                                 best.node->name, best.count);
     free(best.victims);
     return best.node;
 }

@@ -302,7 +302,7 @@ void sched_nominate(struct neap_sched *s, struct neap_sched_pod *p, const char *
 void sched_on_pod(void *arg, enum neap_event_type type, struct neap_object *o);
 void sched_on_node(void *arg, enum neap_event_type type, struct neap_object *o);
 void sched_cache_free(struct neap_sched *s);
-/* ---- preempt.c: makes room; the node, or NULL with the reasons in *ret_message (owned) ---- */
+/* ---- preempt.c: makes room; the node or NULL, and what to say in *ret_message (owned) ---- */
 struct neap_sched_node *sched_preempt(struct neap_sched *s, struct neap_sched_pod *p,
                                       char **ret_message);
 /* ---- bind.c ---- */

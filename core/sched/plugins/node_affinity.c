@@ -91,6 +91,25 @@ bool sched_affinity_required(const struct neap_sched_views *v, const struct neap
     return false;
 }
 
+/* True: no name is in all "in" requirements of the term: it can match no node. */
+static bool impossible(const struct neap_sched_views *v, const struct neap_value *term)
+{
+    const struct neap_value *fields = v->get(term, "matchFields"), *r = NULL, *name = NULL;
+    const struct neap_value *first = NULL;
+    while ((r = v->next(fields, r, NULL)) && !first)
+        if (strcmp(sched_text(v, r, "operator"), "In") == 0)
+            first = v->get(r, "values");
+    while (first && (name = v->next(first, name, NULL))) {
+        bool everywhere = v->text(name) != NULL;
+        for (r = NULL; everywhere && (r = v->next(fields, r, NULL));)
+            if (strcmp(sched_text(v, r, "operator"), "In") == 0)
+                everywhere = in_values(v, v->get(r, "values"), v->text(name));
+        if (everywhere)
+            return false;
+    }
+    return first != NULL;
+}
+
 /* The names that a term's matchFields allow; NULL: any. The last requirement "in" counts, filter checks
  * them all. */
 static const struct neap_value *names_of(const struct neap_sched_views *v,
@@ -104,20 +123,25 @@ static const struct neap_value *names_of(const struct neap_sched_views *v,
     return names;
 }
 
-/* Terms are alternatives: only when each names nodes are the others out. Pods of DaemonSets do. */
-static void only_named(const struct neap_sched_views *v, const struct neap_value *pod)
+/* Terms are alternatives: only when each names nodes are the others out. Pods of DaemonSets do. False: no
+ * term can match. */
+static bool only_named(const struct neap_sched_views *v, const struct neap_value *pod)
 {
+    bool possible = false;
     const struct neap_value *terms = v->get(required(v, pod), "nodeSelectorTerms");
     const struct neap_value *t = NULL, *name = NULL;
     if (!v->size(terms))
-        return;
-    while ((t = v->next(terms, t, NULL)))
+        return true;
+    while ((t = v->next(terms, t, NULL))) {
         if (!names_of(v, t))
-            return;
+            return true;
+        possible |= !impossible(v, t);
+    }
     while ((t = v->next(terms, t, NULL)))
         for (name = NULL; (name = v->next(names_of(v, t), name, NULL));)
             if (v->text(name))
                 v->only(v->ctx, v->text(name));
+    return possible;
 }
 
 static int pre_filter(void *self, const struct neap_sched_pod *p, void **ret)
@@ -125,7 +149,10 @@ static int pre_filter(void *self, const struct neap_sched_pod *p, void **ret)
     const struct neap_sched_views *v = self;
     const struct neap_value *pod = v->pod_value(p);
     (void)ret;
-    only_named(v, pod);
+    if (!only_named(v, pod)) {
+        v->because(v->ctx, "pod affinity terms conflict");
+        return NEAP_SCHED_NEVER;
+    }
     return v->size(v->at(pod, "spec.nodeSelector")) || required(v, pod) ? NEAP_SCHED_OK
                                                                         : NEAP_SCHED_SKIP;
 }

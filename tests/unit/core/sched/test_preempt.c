@@ -59,7 +59,8 @@ static void test_least_victims(void **state)
     assert_non_null(strstr(neap_object_json(world_get(&w, "pods", "b"), &len),
                            "\"type\":\"DisruptionTarget\""));
     assert_string_equal(world_told(&w, "vip", "FailedScheduling"),
-                        "0/2 nodes are available: 2 Insufficient cpu.");
+                        "0/2 nodes are available: 2 Insufficient cpu. preemption: found a "
+                        "potential placement for pod on node n1, preempting 1 victims");
     /* who comes meanwhile does not get the place */
     world_pod(&w, "thief", "2", "", "\"priority\":3");
     world_run(&w);
