@@ -212,24 +212,14 @@ void rest_write_run(struct rest_write *w);
 int rest_meta_create(struct rest_write *w, struct neap_err *err);
 /* What an update keeps from the old object; immutable metadata. */
 int rest_meta_update(struct rest_write *w, struct neap_err *err);
-/* Names, labels, annotations, owners, finalizers: causes in <err>. */
-void rest_meta_validate(struct rest_write *w, struct neap_err *err);
 /* deletionTimestamp in <grace> seconds from now. */
 void rest_meta_mark_deleted(struct rest_write *w, int64_t grace_s);
-
-/* ---- names.c: the texts of k8s.io/apimachinery validation ---- */
-/* NULL: fine; else why not (static or in <arena>). */
-const char *rest_name_problem(uint8_t style, const char *name, bool prefix, char buf[512]);
-const char *rest_dns_label_problem(const char *s);
-const char *rest_dns_subdomain_problem(const char *s);
-const char *rest_qualified_name_problem(const char *s, char buf[512]);
-const char *rest_label_value_problem(const char *s, char buf[512]);
 
 /* ---- strategy.c ---- */
 /* Resets, generation, status at create, a kind's own preparation, by the tables and hooks. */
 int rest_prepare_create(struct rest_write *w, struct neap_err *err);
 int rest_prepare_update(struct rest_write *w, struct neap_err *err);
-/* Allocations that join the transaction (Services); before the commit, also in a dry run. */
+/* Allocations that join the transaction (Services); before the validation, also in a dry run. */
 int rest_allocate(struct rest_write *w, struct neap_err *err);
 /* Built-in admission, then the scripts'. */
 int rest_admit(struct rest_write *w, struct neap_err *err);
@@ -243,10 +233,17 @@ struct rest_validation {
     yyjson_mut_val *root, *old_root; /* old: NULL at create */
     const struct neap_kind *kind;
     const struct neap_subresource *subresource;
-    struct neap_call *call;
+    bool binding; /* the write that sets a pod's node */
     struct neap_err *err;
 };
+/* Name, labels, annotations, owners, finalizers. */
+void rest_validate_metadata(struct rest_validation *v);
+/* Only a Service's addresses and families: before addresses are chosen. */
+void rest_validate_service_addresses(struct rest_validation *v);
+/* What the kind's own rules say. */
 void rest_validate_kind(struct rest_validation *v);
+/* All: metadata, the kind's own rules, then what the tables know and nobody said yet. */
+void rest_validate(struct rest_validation *v);
 
 /* ---- discovery.c, openapi.c, health.c: answer true when the path is theirs ---- */
 bool rest_discovery(struct neap_call *c);
