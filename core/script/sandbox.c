@@ -34,8 +34,8 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size)
 
 /* ---- time: the watchdog signals this very thread, the handler arms a hook that stays armed ---- */
 
+/* The scripts that run on this thread, innermost first (a test's script runs a controller's). */
 static _Thread_local struct neap_script *watched;
-static _Thread_local lua_State *watched_state;
 
 static void over(lua_State *l, lua_Debug *ar)
 {
@@ -52,17 +52,20 @@ static void on_signal(int signum, siginfo_t *info, void *context)
 {
     (void)signum;
     (void)context;
-    if (info->si_code == SI_TIMER && watched && watched->armed && watched_state) {
-        watched->overran = true;
-        lua_sethook(watched_state, over, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
-    }
+    for (struct neap_script *s = watched; s && info->si_code == SI_TIMER; s = s->outer)
+        if (s == info->si_value.sival_ptr && s->armed) {
+            s->overran = true;
+            lua_sethook(s->running, over, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
+                        1);
+        }
 }
 
 static void watchdog_open(struct neap_script *s)
 {
     struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigaction(SIGUSR2, &sa, NULL);
-    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2};
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2,
+                          .sigev_value.sival_ptr = s};
     ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (s->watchdog_home)
         timer_delete(s->watchdog);
@@ -82,9 +85,10 @@ void script_watchdog_start(struct neap_script *s, lua_State *running, uint64_t b
 {
     if (s->watchdog_home != &watched)
         watchdog_open(s);
-    watched = s;
-    watched_state = running;
+    s->running = running;
     s->overran = false;
+    s->outer = watched;
+    watched = s;
     s->armed = true;
     set_timer(s, budget_ms ? budget_ms : s->options.budget_ms);
 }
@@ -92,7 +96,7 @@ void script_watchdog_start(struct neap_script *s, lua_State *running, uint64_t b
 void script_watchdog_stop(struct neap_script *s)
 {
     s->armed = false;
-    watched_state = NULL;
+    watched = s->outer;
     set_timer(s, 0);
 }
 

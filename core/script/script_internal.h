@@ -37,7 +37,9 @@ struct neap_script {
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
     const void *watchdog_home; /* the thread that made it (an address of its own); NULL: none yet */
-    bool armed;
+    lua_State *running;        /* what the watchdog stops */
+    struct neap_script *outer; /* that called this one, on the same thread */
+    volatile bool armed;
     volatile bool overran;
 };
 
