@@ -5,6 +5,7 @@
 #include <api/http/http.h>
 #include <api/node/node.h>
 #include <api/rest/rest.h>
+#include <neap/admission.h>
 #include <neap/control.h>
 #include <neap/log.h>
 #include <neap/plugin.h>
@@ -39,6 +40,7 @@ struct server {
     struct neap_pki *pki;
     struct neap_auth *auth;
     struct neap_rest *rest;
+    struct neap_admission_rules *rules;
     struct neap_tls *tls;
     struct neap_http_server *http;
     struct neap_signal *signals[2];
@@ -319,8 +321,23 @@ static int listen_for_pods(struct server *s, struct neap_err *err)
     return rc ? rc : neap_http_server_listen(s->http, fd, err);
 }
 
+static int open_rules(struct server *s, struct neap_err *err)
+{
+    char scripts[PATH_MAX];
+    neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    struct neap_admission_options o = {.loop = s->loop,
+                                       .clock = &neap_clock_system,
+                                       .rand = &neap_rand_system,
+                                       .script_dir = scripts,
+                                       .user_script_dir = option(s, "user_script_dir")};
+    return neap_admission_open(&o, &s->rules, err);
+}
+
 static int open_api(struct server *s, int fd, struct neap_err *err)
 {
+    int rc = open_rules(s, err);
+    if (rc)
+        return rc;
     unsigned first = 30000, last = 32767;
     sscanf(option(s, "node_ports"), "%u-%u", &first, &last);
     struct neap_rest_options r = {
@@ -329,6 +346,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
         .auth = s->auth,
         .clock = &neap_clock_system,
         .rand = &neap_rand_system,
+        .admission = neap_admission_hooks(s->rules),
         .node_proxy = &s->node_proxy,
         .service_cidr = option(s, "service_cidr"),
         .node_port_first = first,
@@ -347,7 +365,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
                                          .arg = s};
     neap_http_limits_default(&h.limits);
     h.limits.arena_bytes = r.arena_bytes;
-    int rc = neap_http_server_new(&h, &s->http, err);
+    rc = neap_http_server_new(&h, &s->http, err);
     if (!rc)
         rc = neap_http_server_listen(s->http, fd, err);
     return rc ? rc : listen_for_pods(s, err);
@@ -609,6 +627,7 @@ static void finish(struct server *s)
     worker_close(&s->sched);
     s->dialer = neap_node_dialer_free(s->dialer);
     s->rest = neap_rest_free(s->rest);
+    s->rules = neap_admission_close(s->rules);
     neap_identity_unref(s->system);
     s->auth = neap_auth_free(s->auth);
     s->tls = neap_tls_free(s->tls);

@@ -22,6 +22,8 @@ struct neap_loop {
     _Atomic pthread_t thread;
     _Atomic bool running;
     bool stopping;
+    bool manual;             /* timers wait for neap_loop_fire() */
+    struct neap_list timers; /* those that are started, of a manual loop */
 };
 
 #endif

@@ -10,7 +10,7 @@ struct view {
 
 /* ---- roots ---- */
 
-static void root_unref(struct script_root *r)
+void script_root_unref(struct script_root *r)
 {
     if (--r->refs)
         return;
@@ -29,7 +29,7 @@ void script_roots_end(struct neap_item *i)
             yyjson_doc_free(r->doc);
         r->doc = NULL;
         r->object = neap_object_unref(r->object);
-        root_unref(r);
+        script_root_unref(r);
     }
     i->roots = NULL;
 }
@@ -226,7 +226,7 @@ static int view_eq(lua_State *l)
 static int view_gc(lua_State *l)
 {
     struct view *v = luaL_checkudata(l, 1, VIEW);
-    root_unref(v->root);
+    script_root_unref(v->root);
     return 0;
 }
 
@@ -329,7 +329,8 @@ static bool write_view(struct writer *w, lua_State *l, int index)
 {
     size_t n;
     yyjson_val *v = script_view_value(l, index);
-    char *text = v ? yyjson_val_write(v, 0, &n) : NULL;
+    yyjson_mut_val *t = v ? NULL : script_tree_value(l, index);
+    char *text = v ? yyjson_val_write(v, 0, &n) : t ? yyjson_mut_val_write(t, 0, &n) : NULL;
     if (!text) {
         w->why = "a value that cannot be written";
         return false;
