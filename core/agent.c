@@ -34,7 +34,9 @@ struct agent {
     struct neap_client *client;
     struct part runtime, network, proxy;
     struct neap_http_server *http;
-    struct neap_node *node;
+    struct neap_node **nodes; /* one; more for tests of scale (hollow_nodes) */
+    struct neap_arena *names; /* of many nodes */
+    unsigned node_count, nodes_ready, nodes_stopped;
     struct neap_signal *signals[3];
     unsigned port;
     bool stopping, cleanup;
@@ -99,8 +101,8 @@ static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
 static void handle(void *arg, struct neap_call *c)
 {
     struct agent *a = arg;
-    if (a->node && !a->stopping) {
-        neap_node_handle(a->node, c);
+    if (a->node_count && !a->stopping) {
+        neap_node_handle(a->nodes[0], c);
         return;
     }
     neap_err_set(&c->err, NEAP_EUNAVAILABLE, "the agent is starting or stopping");
@@ -175,7 +177,9 @@ static void closed(void *arg)
 static void node_stopped(void *arg)
 {
     struct agent *a = arg;
-    a->node = NULL;
+    if (++a->nodes_stopped < a->node_count)
+        return;
+    a->node_count = 0;
     a->client->close(a->client);
     a->client = NULL;
     if (a->http)
@@ -191,7 +195,8 @@ static void end(struct agent *a, bool cleanup)
     a->stopping = true;
     NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on",
               "%s", "");
-    neap_node_stop(a->node, cleanup, node_stopped, a);
+    for (unsigned i = 0; i < a->node_count; i++)
+        neap_node_stop(a->nodes[i], cleanup, node_stopped, a);
 }
 
 static void on_signal(void *arg)
@@ -212,6 +217,8 @@ static void ready(void *arg, const struct neap_err *err)
         end(a, false);
         return;
     }
+    if (++a->nodes_ready < a->node_count)
+        return;
     if (a->cleanup) {
         end(a, true);
         return;
@@ -221,33 +228,57 @@ static void ready(void *arg, const struct neap_err *err)
     fflush(stdout);
 }
 
-static int start_node(struct agent *a, struct neap_err *err)
+/* The <i>th of many has a name, a range and a folder of its own. */
+static void name_node(struct agent *a, unsigned i, struct neap_node_options *o)
 {
-    struct neap_node_options o = {
-        .loop = a->loop,
-        .client = a->client,
-        .runtime = table(&a->runtime),
-        .runtime_host = a->runtime.host,
-        .network = table(&a->network),
-        .network_host = a->network.host,
-        .proxy = table(&a->proxy),
-        .proxy_host = a->proxy.host,
-        .clock = &neap_clock_system,
-        .rand = &neap_rand_system,
-        .name = a->node_name,
-        .node_ip = option(a, "node_ip"),
-        .data_dir = a->data_dir,
-        .instance = a->instance,
-        .pod_cidr = option(a, "pod_cidr"),
-        .service_cidr = option(a, "service_cidr"),
-        .node_ports = option(a, "node_ports"),
-        .cluster_domain = option(a, "cluster_domain"),
-        .version = NEAP_VERSION,
-        .port = a->port,
-        .offline = a->cleanup,
-        .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
-        .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
-    return neap_node_start(&o, &a->node, ready, a, err);
+    unsigned b[4] = {0};
+    if (a->node_count == 1)
+        return;
+    sscanf(o->pod_cidr, "%u.%u.%u.%u", &b[0], &b[1], &b[2], &b[3]);
+    uint32_t base = (b[0] << 24 | b[1] << 16 | b[2] << 8) + i * 256;
+    o->name = neap_arena_printf(a->names, "%s-%u", a->node_name, i);
+    o->pod_cidr = neap_arena_printf(a->names, "%u.%u.%u.0/24", base >> 24, base >> 16 & 255, base >> 8 & 255);
+    o->data_dir = neap_arena_printf(a->names, "%s/nodes/%u", a->data_dir, i);
+}
+
+static int start_nodes(struct agent *a, struct neap_err *err)
+{
+    struct neap_node_options base = {.loop = a->loop,
+                                     .client = a->client,
+                                     .runtime = table(&a->runtime),
+                                     .runtime_host = a->runtime.host,
+                                     .network = table(&a->network),
+                                     .network_host = a->network.host,
+                                     .proxy = table(&a->proxy),
+                                     .proxy_host = a->proxy.host,
+                                     .clock = &neap_clock_system,
+                                     .rand = &neap_rand_system,
+                                     .name = a->node_name,
+                                     .node_ip = option(a, "node_ip"),
+                                     .data_dir = a->data_dir,
+                                     .instance = a->instance,
+                                     .pod_cidr = option(a, "pod_cidr"),
+                                     .service_cidr = option(a, "service_cidr"),
+                                     .node_ports = option(a, "node_ports"),
+                                     .cluster_domain = option(a, "cluster_domain"),
+                                     .version = NEAP_VERSION,
+                                     .port = a->port,
+                                     .offline = a->cleanup,
+                                     .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
+                                     .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+    a->node_count = (unsigned)neap_config_int(a->config, NULL, "hollow_nodes");
+    if (a->node_count > 1 && strcmp(option(a, "runtime"), "hollow") != 0)
+        return neap_err_set(err, NEAP_ECONFIG, "hollow_nodes: only with runtime hollow");
+    a->names = neap_arena_new(0);
+    a->nodes = neap_calloc(a->node_count, sizeof(struct neap_node *));
+    for (unsigned i = 0; i < a->node_count; i++) {
+        struct neap_node_options o = base;
+        name_node(a, i, &o);
+        int rc = neap_node_start(&o, &a->nodes[i], ready, a, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
 }
 
 /* The whole process lives in the node's network namespace: ports, probes, devices, sysctls. */
@@ -316,7 +347,7 @@ static int start(struct agent *a, struct neap_err *err)
         rc = open_port(a, err);
     for (size_t i = 0; !rc && i < NEAP_ARRAY_LEN(signals); i++)
         a->signals[i] = neap_signal_new(a->loop, signals[i], i < 2 ? on_signal : on_cleanup, a);
-    return rc ? rc : start_node(a, err);
+    return rc ? rc : start_nodes(a, err);
 }
 
 static void finish(struct agent *a)
@@ -328,6 +359,8 @@ static void finish(struct agent *a)
         a->client->close(a->client);
     if (a->loop)
         neap_loop_free(a->loop);
+    free(a->nodes);
+    neap_arena_free(a->names);
     a->client_tls = neap_tls_free(a->client_tls);
     a->server_tls = neap_tls_free(a->server_tls);
     struct part *parts[] = {&a->runtime, &a->network, &a->proxy};

@@ -30,6 +30,21 @@ static int run_agent(struct neap_config *config, int argc, char **argv)
     return neap_agent_main(config);
 }
 
+static int run_get(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "get", argc, argv);
+}
+
+static int run_apply(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "apply", argc, argv);
+}
+
+static int run_delete(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "delete", argc, argv);
+}
+
 static int run_version(struct neap_config *config, int argc, char **argv)
 {
     (void)config;
@@ -54,7 +69,7 @@ static void found_plugin(void *arg, const char *path, const struct neap_plugin *
                          const struct neap_err *err)
 {
     int *bad = arg;
-    if (err) {
+    if (!p) {
         printf("%-40s BROKEN: %s\n", path, err->message);
         *bad = 1;
         return;
@@ -100,6 +115,9 @@ static const struct command commands[] = {
      {neap_common_options, neap_server_options, neap_agent_options, neap_image_options},
      false,
      neap_image_main},
+    {"get", "KIND [NAME] [-n NAMESPACE | -A] [-o json|yaml]", ALL_OPTIONS, false, run_get},
+    {"apply", "-f FILE: creates or changes what the file says", ALL_OPTIONS, false, run_apply},
+    {"delete", "KIND NAME | -f FILE", ALL_OPTIONS, false, run_delete},
     {"version", "print the version", {NULL}, false, run_version},
     {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS,
      false, run_plugin},

@@ -17,6 +17,7 @@ enum {
     WS_PUMP = 32 << 10,        /* one read from the pair */
     WS_BODY_PIECE = 16 << 10,  /* of a body without events */
     WS_TO_LWS_MAX = 128 << 10, /* waits for libwebsockets: then TLS is not read */
+    CONTEXT_TRIES = 1000, /* turns of the loop */
     WS_NORMAL = 1000,
     WS_TOO_BIG = 1009,
 };
@@ -27,6 +28,7 @@ struct http_ws_context {
     struct neap_loop *loop;
     void (*gone)(void *arg);
     void *gone_arg;
+    unsigned tries;
 };
 
 struct frame {
@@ -377,6 +379,10 @@ static void context_wait(void *arg)
     }
     if (x->lws)
         lws_context_destroy(x->lws);
+    if (x->lws && x->tries++ < CONTEXT_TRIES) { /* it sets this to NULL when all is gone */
+        neap_loop_post(x->loop, context_wait, x);
+        return;
+    }
     x->gone(x->gone_arg);
     free(x);
 }

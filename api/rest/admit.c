@@ -43,18 +43,6 @@ static int namespace_lifecycle(struct rest_write *w, struct neap_err *err)
     return w->created && neap_object_deleting(ns) ? terminating(w, err) : 0;
 }
 
-int rest_admit_delete(struct rest_write *w, struct neap_err *err)
-{
-    static const char *const immortal[] = {"default", "kube-system", "kube-public",
-                                           "kube-node-lease"};
-    if (!is(w->kind, "", "namespaces"))
-        return 0;
-    for (size_t i = 0; i < 3; i++)
-        if (strcmp(w->name, immortal[i]) == 0)
-            return rest_err_forbidden(err, w->kind, w->name, "this namespace may not be deleted");
-    return 0;
-}
-
 /* ---- TaintNodesByCondition ---- */
 
 static void taint_new_node(struct rest_write *w)
@@ -177,13 +165,13 @@ static void default_tolerations(struct rest_write *w)
 
 /* ---- scripts ---- */
 
-static int scripts(struct rest_write *w, struct neap_err *err)
+static int scripts(struct rest_write *w, const char *operation, struct neap_err *err)
 {
     const struct neap_admission *a = rest_of(w->call)->options.admission;
     struct neap_admission_request r = {.call = w->call,
                                        .snapshot = rest_call_of(w->call)->snapshot,
                                        .kind = w->kind,
-                                       .operation = w->created ? "CREATE" : "UPDATE",
+                                       .operation = operation,
                                        .namespace_ = w->namespace_,
                                        .name = w->name,
                                        .doc = w->doc,
@@ -195,6 +183,16 @@ static int scripts(struct rest_write *w, struct neap_err *err)
     int rc = a->mutate ? a->mutate(a->arg, &r, err) : 0;
     w->root = r.object;
     return !rc && a->validate ? a->validate(a->arg, &r, err) : rc;
+}
+
+int rest_admit_delete(struct rest_write *w, struct neap_err *err)
+{
+    static const char *const immortal[] = {"default", "kube-system", "kube-public",
+                                           "kube-node-lease"};
+    for (size_t i = 0; is(w->kind, "", "namespaces") && i < 3; i++)
+        if (strcmp(w->name, immortal[i]) == 0)
+            return rest_err_forbidden(err, w->kind, w->name, "this namespace may not be deleted");
+    return scripts(w, "DELETE", err);
 }
 
 static int node_restriction(struct rest_write *w, struct neap_err *err)
@@ -221,6 +219,6 @@ int rest_admit(struct rest_write *w, struct neap_err *err)
     if (!rc)
         rc = rest_escalation_check(w, err);
     if (!rc)
-        rc = scripts(w, err);
+        rc = scripts(w, w->created ? "CREATE" : "UPDATE", err);
     return rc ? rc : node_restriction(w, err);
 }

@@ -41,7 +41,7 @@ int rest_meta_create(struct rest_write *w, struct neap_err *err)
 {
     static const char *const cleared[] = {"resourceVersion",   "generation",
                                           "deletionTimestamp", "deletionGracePeriodSeconds",
-                                          "selfLink",          "managedFields"};
+                                          "selfLink"};
     yyjson_mut_val *meta = meta_of(w);
     char uid[37];
     (void)err;
@@ -115,7 +115,6 @@ int rest_meta_update(struct rest_write *w, struct neap_err *err)
     keep(w, meta, old, "deletionTimestamp", true, &causes);
     keep(w, meta, old, "deletionGracePeriodSeconds", true, &causes);
     yyjson_mut_obj_remove_key(meta, "resourceVersion");
-    yyjson_mut_obj_remove_key(meta, "managedFields");
     yyjson_mut_obj_remove_key(meta, "selfLink");
     yyjson_mut_obj_remove_key(old, "resourceVersion");
     if (get(old, "deletionTimestamp"))

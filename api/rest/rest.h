@@ -4,6 +4,7 @@
 #define NEAP_API_REST_H
 
 #include <api/auth/auth.h>
+#include <neap/admission.h>
 #include <neap/client.h>
 #include <neap/registry.h>
 
@@ -12,24 +13,6 @@ struct neap_health_check {
     const char *name;
     bool live, ready; /* in which of the two */
     bool (*ok)(void *arg);
-    void *arg;
-};
-
-/* Admission by scripts: implemented by core/script through main, so that api/rest knows no Lua. */
-struct neap_admission_request {
-    const struct neap_call *call;
-    const struct neap_snapshot *snapshot;
-    const struct neap_kind *kind;       /* of the body */
-    const char *operation;              /* CREATE, UPDATE, DELETE, CONNECT */
-    const char *namespace_, *name;
-    yyjson_mut_doc *doc;
-    yyjson_mut_val *object, *old_object; /* NULL: none */
-    bool dry_run;
-};
-struct neap_admission {
-    /* May change request->object. 0 or an error that becomes the answer. */
-    int (*mutate)(void *arg, struct neap_admission_request *r, struct neap_err *err);
-    int (*validate)(void *arg, const struct neap_admission_request *r, struct neap_err *err);
     void *arg;
 };
 

@@ -70,11 +70,12 @@ int rest_prepare_update(struct rest_write *w, struct neap_err *err)
         paths = strcmp(w->subresource->name, "status") == 0 && w->kind->reset_on_status_write
                     ? w->kind->reset_on_status_write
                     : w->subresource->reset_on_write;
+    bool status = w->subresource && strcmp(w->subresource->name, "status") == 0;
     reset(w, paths);
     int rc = rest_meta_update(w, err);
     if (!rc && s && s->update)
         rc = s->update(w, err);
-    if (!rc)
+    if (!rc && !status) /* what is seen is no new wish, even where annotations count as one */
         bump_generation(w);
     return rc;
 }

@@ -32,7 +32,7 @@ static void attempt_done(struct rest_write *w)
     w->owned_count = w->op_count = 0;
     w->doc = NULL;
     w->root = w->old_root = NULL;
-    w->created = w->delete_now = w->delete_marked = false;
+    w->created = w->delete_now = w->delete_marked = w->applied = false;
 }
 
 static void end(struct rest_write *w)
@@ -244,6 +244,7 @@ static int make(struct rest_write *w, struct neap_err *err)
     if (w->old_root) /* as the new one was: zero values dropped, so that the two compare */
         neap_kind_decode(w->doc, w->old_root, w->kind->type, NEAP_FV_IGNORE, NULL, err);
     neap_kind_default(w->doc, w->root, w->kind);
+    rest_managed(w); /* before what the server itself changes: that belongs to nobody */
     rc = rest_admit(w, err);
     if (!rc)
         rc = w->created ? rest_prepare_create(w, err) : rest_prepare_update(w, err);
@@ -252,6 +253,18 @@ static int make(struct rest_write *w, struct neap_err *err)
     if (!rc)
         rc = rest_allocate(w, err);
     return rc ? rc : validate(w, err);
+}
+
+/* What would be there, at the revision that is. */
+static void succeed_dry(struct rest_write *w)
+{
+    struct neap_object *shown = neap_object_ref(w->delete_now ? w->old : w->draft);
+    if (w->old && !w->delete_now) {
+        neap_object_unref(shown);
+        shown = neap_object_at_revision(w->draft, neap_object_revision(w->old));
+    }
+    succeed(w, shown);
+    neap_object_unref(shown);
 }
 
 void rest_write_run(struct rest_write *w)
@@ -266,7 +279,7 @@ void rest_write_run(struct rest_write *w)
         return;
     }
     if (c->options.dry_run)
-        succeed(w, w->delete_now ? w->old : w->draft);
+        succeed_dry(w);
     else if (!w->delete_now && unchanged(w))
         succeed(w, w->old);
     else

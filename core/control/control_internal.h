@@ -58,12 +58,18 @@ struct controller {
 
 struct neap_control {
     struct neap_control_options options;
-    char *lib; /* folder of modules */
+    char *lib, *user_lib; /* folders of modules */
     struct neap_list sets, controllers, watched;
     bool stopping;
     unsigned running;
+    uint64_t failures;
     void (*done)(void *arg);
     void *done_arg;
+    /* of the one that was started: the user's controllers live in one of their own (reload.c) */
+    struct neap_control *user, *next;
+    struct neap_script_folders *folders;
+    bool replacing, changed_again, user_stopping;
+    void (*user_done)(void *arg);
 };
 
 /* ---- queue.c ---- */
@@ -74,8 +80,21 @@ void control_queue_free(struct controller *c);
 void control_check_stopped(struct neap_control *c);
 
 /* ---- load.c ---- */
-int control_load(struct neap_control *c, const char *dir, struct neap_err *err);
+/* Every .lua file of a folder, or the one <file>, into a state of their own. */
+int control_load(struct neap_control *c, const char *dir, const char *file, struct neap_err *err);
+
+/* ---- reload.c ---- */
+int control_user_open(struct neap_control *c, struct neap_err *err);
+void control_user_begin(struct neap_control *c);
+void control_user_stop(struct neap_control *c, void (*done)(void *arg));
+
 /* ---- watch.c ---- */
+struct neap_control *control_new(const struct neap_control_options *o);
+void control_free(struct neap_control *c);
+/* Starts the watches of what was loaded. */
+void control_begin(struct neap_control *c);
+/* Ends one without the user's. */
+void control_end(struct neap_control *c, void (*done)(void *arg), void *arg);
 struct watched *control_watch(struct neap_control *c, const struct neap_kind *kind);
 void control_interest(struct watched *w, int type, struct controller *controller, int map_ref,
                       bool ownership);

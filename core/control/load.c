@@ -142,32 +142,44 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int control_load(struct neap_control *c, const char *dir, struct neap_err *err)
+/* The names of a folder's scripts, sorted. */
+static int list_folder(const char *dir, char *names[FILES_MAX], size_t *count, struct neap_err *err)
 {
-    char *names[FILES_MAX], path[4096];
-    size_t count = 0;
-    int rc = 0;
     DIR *d = opendir(dir);
     if (!d)
         return neap_err_set(err, NEAP_ECONFIG, "%s: no such folder of scripts", dir);
-    for (struct dirent *e; (e = readdir(d)) && count < FILES_MAX;)
+    for (struct dirent *e; (e = readdir(d)) && *count < FILES_MAX;)
         if (e->d_name[0] != '.' && neap_endswith(e->d_name, ".lua"))
-            names[count++] = neap_strdup(e->d_name);
+            names[(*count)++] = neap_asprintf("%s/%s", dir, e->d_name);
     closedir(d);
-    qsort(names, count, sizeof(*names), by_name);
+    qsort(names, *count, sizeof(*names), by_name);
+    return 0;
+}
+
+int control_load(struct neap_control *c, const char *dir, const char *file, struct neap_err *err)
+{
+    char *names[FILES_MAX];
+    size_t count = 0;
+    int rc = 0;
+    if (file)
+        names[count++] = neap_strdup(file);
+    else
+        rc = list_folder(dir, names, &count, err);
+    if (rc)
+        return rc;
     struct script_set *set = neap_calloc(1, sizeof(*set));
     struct neap_script_options o = {.loop = c->options.loop,
                                     .client = c->options.client,
                                     .clock = c->options.clock,
                                     .rand = c->options.rand,
                                     .lib_dir = c->lib,
+                                    .user_lib_dir = c->user_lib,
                                     .ca_pem = c->options.ca_pem};
     set->script = neap_script_new(&o);
     neap_list_append(&c->sets, &set->link);
     for (size_t i = 0; i < count; i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
         if (!rc)
-            rc = load_file(c, set, path, err);
+            rc = load_file(c, set, names[i], err);
         free(names[i]);
     }
     return rc;

@@ -113,6 +113,7 @@ static void finished(void *arg, lua_State *co, int results, const struct neap_er
     control->running--;
     if (err) {
         w->failures++;
+        control->failures++;
         NEAP_WARN("controller", "sync failed", "controller=%s key=%s failures=%u err=%s", c->name,
                   w->key, w->failures, neap_log_quote(err->message));
     } else {

@@ -113,7 +113,7 @@ static void controller_free(struct controller *c)
     free(c);
 }
 
-static void control_free(struct neap_control *c)
+void control_free(struct neap_control *c)
 {
     neap_list_foreach(&c->watched, e)
     {
@@ -133,6 +133,7 @@ static void control_free(struct neap_control *c)
         free(s);
     }
     free(c->lib);
+    free(c->user_lib);
     free(c);
 }
 
@@ -151,7 +152,7 @@ void control_check_stopped(struct neap_control *c)
         neap_loop_post(c->options.loop, stopped, c);
 }
 
-void neap_control_stop(struct neap_control *c, void (*done)(void *arg), void *arg)
+void control_end(struct neap_control *c, void (*done)(void *arg), void *arg)
 {
     c->stopping = true;
     c->done = done;
@@ -166,26 +167,81 @@ void neap_control_stop(struct neap_control *c, void (*done)(void *arg), void *ar
     control_check_stopped(c);
 }
 
-int neap_control_start(const struct neap_control_options *o, struct neap_control **ret,
-                       struct neap_err *err)
+struct neap_control *control_new(const struct neap_control_options *o)
 {
     struct neap_control *c = neap_calloc(1, sizeof(*c));
-    char dir[4096];
     c->options = *o;
     neap_list_init(&c->sets);
     neap_list_init(&c->controllers);
     neap_list_init(&c->watched);
-    snprintf(dir, sizeof(dir), "%s/controllers", o->script_dir);
     c->lib = neap_asprintf("%s/lib", o->script_dir);
-    int rc = control_load(c, dir, err);
-    if (!rc && o->user_script_dir)
-        rc = control_load(c, o->user_script_dir, err);
+    c->user_lib = o->user_script_dir ? neap_asprintf("%s/lib", o->user_script_dir) : NULL;
+    return c;
+}
+
+void control_begin(struct neap_control *c)
+{
+    neap_list_foreach(&c->watched, e)
+        start_watch(c, neap_list_entry(e, struct watched, link));
+}
+
+/* ---- the interface ---- */
+
+static void user_stopped(void *arg)
+{
+    struct neap_control *c = arg;
+    control_end(c, c->done, c->done_arg);
+}
+
+void neap_control_stop(struct neap_control *c, void (*done)(void *arg), void *arg)
+{
+    c->done = done;
+    c->done_arg = arg;
+    control_user_stop(c, user_stopped);
+}
+
+static int load(struct neap_control *c, struct neap_err *err)
+{
+    char dir[4096];
+    snprintf(dir, sizeof(dir), "%s/controllers", c->options.script_dir);
+    int rc = control_load(c, dir, c->options.file, err);
+    return !rc && c->options.user_script_dir && !c->options.file ? control_user_open(c, err) : rc;
+}
+
+int neap_control_start(const struct neap_control_options *o, struct neap_control **ret,
+                       struct neap_err *err)
+{
+    struct neap_control *c = control_new(o);
+    int rc = load(c, err);
     if (rc) {
         control_free(c);
         return rc;
     }
-    neap_list_foreach(&c->watched, e)
-        start_watch(c, neap_list_entry(e, struct watched, link));
+    control_begin(c);
+    control_user_begin(c);
     *ret = c;
     return 0;
+}
+
+int neap_control_check(const struct neap_control_options *o, struct neap_err *err)
+{
+    struct neap_control *c = control_new(o);
+    int rc = control_load(c, NULL, o->file, err);
+    control_free(c);
+    return rc;
+}
+
+bool neap_control_idle(const struct neap_control *c)
+{
+    if (c->running || (c->user && !neap_control_idle(c->user)))
+        return false;
+    neap_list_foreach(&c->controllers, e)
+        if (!neap_list_empty(&neap_list_entry(e, struct controller, link)->queue))
+            return false;
+    return true;
+}
+
+uint64_t neap_control_failures(const struct neap_control *c)
+{
+    return c->failures + (c->user ? c->user->failures : 0);
 }

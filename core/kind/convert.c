@@ -101,7 +101,7 @@ static void extract_cpu(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *s
             continue;
         yyjson_mut_obj_put(holder, yyjson_mut_str(doc, field),
                            yyjson_mut_val_mut_copy(doc, neap_json_at(m, value_at)));
-        yyjson_mut_arr_iter_remove(&it);
+        neap_json_iter_remove(&it);
         break;
     }
     if (metrics && yyjson_mut_arr_size(metrics))

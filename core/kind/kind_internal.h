@@ -25,6 +25,9 @@ int neap_kind_scalar(yyjson_mut_doc *doc, yyjson_mut_val *v, enum neap_value_typ
 bool neap_kind_quantity_format_milli(struct neap_buf *out, const char *s, size_t len);
 bool neap_kind_quantity_is_syntax(const char *s, size_t len);
 
+/* Go's "1h2m0.5s". */
+bool neap_kind_duration_parse(const char *s, int64_t *ret_ns);
+
 /* Standard base64 with padding. */
 void neap_kind_base64(struct neap_buf *out, const unsigned char *s, size_t len);
 

@@ -117,12 +117,14 @@ static yyjson_mut_val *time_value(struct context *c, struct reader r, bool micro
     int64_t seconds = (int64_t)ints[1];
     if (seconds == -62135596800) /* Go's zero time */
         return yyjson_mut_null(c->doc);
-    if (seconds > 253402300799 || seconds < -62135596800)
+    if (seconds > 253402300799 || seconds < -62167219200) /* years 0 to 9999 */
         return NULL;
     time_t t = (time_t)seconds;
     struct tm tm;
     gmtime_r(&t, &tm);
-    size_t n = strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%S", &tm);
+    /* %Y would not fill up the year */
+    size_t n = (size_t)snprintf(out, sizeof(out), "%04u", (unsigned)(tm.tm_year + 1900) % 10000);
+    n += strftime(out + n, sizeof(out) - n, "-%m-%dT%H:%M:%S", &tm);
     if (micro)
         snprintf(out + n, sizeof(out) - n, ".%06uZ", (unsigned)(ints[2] / 1000 % 1000000));
     else

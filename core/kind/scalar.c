@@ -215,7 +215,7 @@ static uint64_t duration_unit(const char **at)
     return 0;
 }
 
-static bool duration_parse(const char *s, int64_t *ret_ns)
+bool neap_kind_duration_parse(const char *s, int64_t *ret_ns)
 {
     bool negative = *s == '-';
     const unsigned __int128 most = (unsigned __int128)INT64_MAX + negative;
@@ -281,7 +281,7 @@ static int duration_normalise(yyjson_mut_doc *doc, yyjson_mut_val *v, struct nea
 {
     int64_t ns;
     char text[64];
-    if (!duration_parse(yyjson_mut_get_str(v), &ns))
+    if (!neap_kind_duration_parse(yyjson_mut_get_str(v), &ns))
         return neap_err_set(err, NEAP_EBADREQUEST, "time: invalid duration \"%s\"",
                             yyjson_mut_get_str(v));
     duration_format(ns, text);

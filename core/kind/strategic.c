@@ -107,7 +107,7 @@ static void strip_directives(yyjson_mut_val *v)
             yyjson_mut_val *directive = yyjson_mut_obj_get(e, DIRECTIVE);
             if (directive && (yyjson_mut_equals_str(directive, "delete") ||
                               yyjson_mut_obj_size(e) == 1))
-                yyjson_mut_arr_iter_remove(&it);
+                neap_json_iter_remove(&it);
             else
                 strip_directives(e);
         }
@@ -150,7 +150,7 @@ static int special_item(struct smp *s, yyjson_mut_val *out, yyjson_mut_val *e,
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(out);
     for (yyjson_mut_val *o; (o = yyjson_mut_arr_iter_next(&it));)
         if (same_item(o, e, merge_key))
-            yyjson_mut_arr_iter_remove(&it);
+            neap_json_iter_remove(&it);
     return 0;
 }
 
@@ -255,7 +255,7 @@ static int delete_from_list(struct smp *s, yyjson_mut_val *object, const char *n
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
     for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
         if (index_of(values, e, NULL) >= 0)
-            yyjson_mut_arr_iter_remove(&it);
+            neap_json_iter_remove(&it);
     return 0;
 }
 

@@ -84,6 +84,26 @@ static void write_map(struct neap_buf *out, yyjson_mut_val *v, const struct neap
         free(pairs);
 }
 
+/* managedFields' sets have an order of their own (numbers by value). */
+static void write_in_order(struct neap_buf *out, yyjson_mut_val *v)
+{
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(v);
+    bool first = true;
+    if (!yyjson_mut_is_obj(v)) {
+        neap_json_write_sorted(out, v);
+        return;
+    }
+    neap_buf_char(out, '{');
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it)); first = false) {
+        if (!first)
+            neap_buf_char(out, ',');
+        neap_buf_json_string(out, yyjson_mut_get_str(k), yyjson_mut_get_len(k));
+        neap_buf_char(out, ':');
+        write_in_order(out, yyjson_mut_obj_iter_get_val(k));
+    }
+    neap_buf_char(out, '}');
+}
+
 static void write_value(struct neap_buf *out, yyjson_mut_val *v, const struct neap_shape *shape)
 {
     if (shape->value == NEAP_T_STRUCT && yyjson_mut_is_obj(v))
@@ -92,6 +112,8 @@ static void write_value(struct neap_buf *out, yyjson_mut_val *v, const struct ne
         write_array(out, v, shape->item);
     else if (shape->value == NEAP_T_MAP && yyjson_mut_is_obj(v))
         write_map(out, v, shape->item);
+    else if (shape->value == NEAP_T_FIELDS_V1)
+        write_in_order(out, v);
     else
         neap_json_write_sorted(out, v);
 }

@@ -11,6 +11,7 @@ static void run_posts(struct neap_loop *loop)
     struct post *p = loop->posts;
     loop->posts = NULL;
     loop->posts_tail = &loop->posts;
+    neap_list_init(&loop->timers);
     pthread_mutex_unlock(&loop->lock);
     while (p) {
         struct post *next = p->next;
@@ -49,6 +50,7 @@ struct neap_loop *neap_loop_new(const char *name, const struct neap_clock *clock
     loop->name = name;
     loop->clock = clock ? clock : &neap_clock_system;
     loop->posts_tail = &loop->posts;
+    neap_list_init(&loop->timers);
     pthread_mutex_init(&loop->lock, NULL);
     if (uv_loop_init(&loop->uv) || uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) {
         NEAP_ERROR("loop", "cannot be made", "name=%s", name);
@@ -187,6 +189,9 @@ struct neap_timer {
     uv_timer_t uv; /* first: a closed handle is freed through it */
     void (*cb)(void *arg);
     void *arg;
+    struct neap_list link; /* of a manual loop's timers, while it runs */
+    int64_t due_ns;        /* there */
+    uint64_t repeat_ms;
 };
 
 static void free_handle(uv_handle_t *handle)
@@ -200,35 +205,89 @@ static void on_timer(uv_timer_t *uv)
     t->cb(t->arg);
 }
 
+static struct neap_loop *loop_of(struct neap_timer *t)
+{
+    return neap_container_of(t->uv.loop, struct neap_loop, uv);
+}
+
 struct neap_timer *neap_timer_new(struct neap_loop *loop, void (*cb)(void *arg), void *arg)
 {
     struct neap_timer *t = neap_calloc(1, sizeof(*t));
     t->cb = cb;
     t->arg = arg;
+    neap_list_init(&t->link);
     uv_timer_init(&loop->uv, &t->uv);
     return t;
 }
 
 void neap_timer_start(struct neap_timer *t, uint64_t ms, uint64_t repeat_ms)
 {
-    uv_timer_start(&t->uv, on_timer, ms, repeat_ms);
+    struct neap_loop *loop = loop_of(t);
+    if (!loop->manual) {
+        uv_timer_start(&t->uv, on_timer, ms, repeat_ms);
+        return;
+    }
+    t->due_ns = neap_clock_mono(loop->clock) + (int64_t)ms * 1000000;
+    t->repeat_ms = repeat_ms;
+    neap_list_remove(&t->link);
+    neap_list_append(&loop->timers, &t->link);
 }
 
 void neap_timer_stop(struct neap_timer *t)
 {
+    neap_list_remove(&t->link);
     uv_timer_stop(&t->uv);
 }
 
 bool neap_timer_active(const struct neap_timer *t)
 {
-    return uv_is_active((const uv_handle_t *)&t->uv);
+    return !neap_list_empty(&t->link) || uv_is_active((const uv_handle_t *)&t->uv);
 }
 
 struct neap_timer *neap_timer_close(struct neap_timer *t)
 {
-    if (t)
+    if (t) {
+        neap_list_remove(&t->link);
         uv_close((uv_handle_t *)&t->uv, free_handle);
+    }
     return NULL;
+}
+
+/* ---- time by hand ---- */
+
+void neap_loop_manual(struct neap_loop *loop)
+{
+    loop->manual = true;
+}
+
+static struct neap_timer *first_timer(struct neap_loop *loop)
+{
+    struct neap_timer *first = NULL;
+    neap_list_foreach(&loop->timers, e)
+    {
+        struct neap_timer *t = neap_list_entry(e, struct neap_timer, link);
+        if (!first || t->due_ns < first->due_ns)
+            first = t;
+    }
+    return first;
+}
+
+int64_t neap_loop_next_timer(struct neap_loop *loop)
+{
+    struct neap_timer *t = first_timer(loop);
+    return t ? t->due_ns : INT64_MAX;
+}
+
+bool neap_loop_fire(struct neap_loop *loop)
+{
+    struct neap_timer *t = first_timer(loop);
+    if (!t || t->due_ns > neap_clock_mono(loop->clock))
+        return false;
+    neap_list_remove(&t->link);
+    if (t->repeat_ms)
+        neap_timer_start(t, t->repeat_ms, t->repeat_ms);
+    t->cb(t->arg);
+    return true;
 }
 
 /* ---- fds ---- */

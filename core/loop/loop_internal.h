@@ -19,8 +19,11 @@ struct neap_loop {
     uv_async_t wakeup;
     pthread_mutex_t lock; /* guards posts */
     struct post *posts, **posts_tail;
-    pthread_t thread;
-    bool running, stopping;
+    _Atomic pthread_t thread;
+    _Atomic bool running;
+    bool stopping;
+    bool manual;             /* timers wait for neap_loop_fire() */
+    struct neap_list timers; /* those that are started, of a manual loop */
 };
 
 #endif

@@ -1,4 +1,5 @@
 /* A container: image, create, start; its end, and when it is started again. */
+#include "action.h"
 #include "kubelet.h"
 
 #include <signal.h>
@@ -7,7 +8,8 @@ enum {
     BACKOFF_FIRST_MS = 10000,
     BACKOFF_LAST_MS = 300000,
     BACKOFF_RESET_S = 600,
-    MESSAGE_MAX = 4096
+    MESSAGE_MAX = 4096,
+    HOOK_MS = 3600000 /* a postStart hook has no limit of its own */
 };
 
 static int64_t now_ms(const struct container *c)
@@ -108,6 +110,21 @@ static void failed(struct container *c, const char *reason, const char *message)
     pod_step(c->pod);
 }
 
+static void post_started(void *arg, bool ok, const char *why)
+{
+    struct container *c = arg;
+    char text[700];
+    c->hook = NULL;
+    if (ok) {
+        probes_start(c);
+        pod_step(c->pod);
+        return;
+    }
+    snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
+    event(c, "Warning", "FailedPostStartHook", text);
+    container_restart(c, "FailedPostStartHook");
+}
+
 static void started(struct neap_op *op, int code, const char *message)
 {
     struct container *c = op->data;
@@ -124,11 +141,13 @@ static void started(struct neap_op *op, int code, const char *message)
     wait_for(c, NULL, NULL);
     snprintf(text, sizeof(text), "Container started");
     event(c, "Normal", "Started", text);
-    probes_start(c);
+    yyjson_val *hook = neap_json_val_at(c->spec, "lifecycle.postStart");
+    if (hook)
+        c->hook = action_start(c, hook, HOOK_MS, post_started, c);
+    else
+        probes_start(c);
     container_changed(c); /* it may be over already */
-    if (c->pod->sm.state == POD_STOPPING && c->state == CONTAINER_RUNNING)
-        container_signal(c, SIGTERM);
-    pod_step(c->pod);
+    pod_step(c->pod); /* a pod that is stopping terminates it */
 }
 
 static void created(struct neap_op *op, int code, const char *message)
@@ -268,7 +287,9 @@ static void ended(struct container *c, const struct neap_runtime_container_statu
     c->exit_code = s->exit_code;
     c->signal = s->signal;
     c->oom_killed = s->oom_killed;
-    c->ready = false;
+    c->ready = c->terminating = false;
+    action_cancel(c->hook);
+    c->hook = NULL;
     replace(&c->exit_reason, s->reason ? s->reason : s->exit_code ? "Error" : "Completed");
     replace(&c->exit_message, s->message);
     read_message(c);
@@ -345,6 +366,30 @@ void container_signal(struct container *c, int signum)
     n->options.runtime->container_signal(n->runtime, c->id, signum, op);
 }
 
+static void pre_stopped(void *arg, bool ok, const char *why)
+{
+    struct container *c = arg;
+    char text[700];
+    c->hook = NULL;
+    snprintf(text, sizeof(text), "PreStopHook failed: %s", why);
+    if (!ok)
+        event(c, "Warning", "FailedPreStopHook", text);
+    if (c->state == CONTAINER_RUNNING)
+        container_signal(c, SIGTERM);
+}
+
+void container_terminate(struct container *c, int64_t grace_s)
+{
+    yyjson_val *hook = neap_json_val_at(c->spec, "lifecycle.preStop");
+    if (c->terminating)
+        return;
+    c->terminating = true;
+    action_cancel(c->hook);
+    c->hook = hook && grace_s > 0 ? action_start(c, hook, (int)grace_s * 1000, pre_stopped, c) : NULL;
+    if (!c->hook)
+        container_signal(c, SIGTERM);
+}
+
 static void on_kill(void *arg)
 {
     struct container *c = arg;
@@ -361,7 +406,7 @@ void container_restart(struct container *c, const char *why)
         return;
     c->killing = true;
     event(c, "Normal", "Killing", why);
-    container_signal(c, SIGTERM);
+    container_terminate(c, seconds);
     neap_timer_close(c->timer);
     c->timer = neap_timer_new(c->pod->node->options.loop, on_kill, c);
     neap_timer_start(c->timer, (uint64_t)(seconds > 0 ? seconds : 1) * 1000, 0);
@@ -370,6 +415,7 @@ void container_restart(struct container *c, const char *why)
 void container_free(struct container *c)
 {
     probes_stop(c);
+    action_cancel(c->hook);
     neap_timer_close(c->timer);
     neap_arena_free(c->op_arena);
     free(c->id);

@@ -9,6 +9,7 @@
 #include <neap/stream.h>
 
 struct pod;
+struct action;
 
 enum container_state {
     CONTAINER_NONE,     /* not made yet, or waiting to be made again */
@@ -25,7 +26,8 @@ struct probe {
     yyjson_val *spec; /* of the pod's first document */
     struct neap_timer *timer;
     unsigned successes, failures;
-    bool under_way, passed, stopped;
+    struct action *action; /* under way; NULL: none */
+    bool stopped;
 };
 
 struct container {
@@ -56,7 +58,8 @@ struct container {
     int64_t retry_at_ms; /* on the loop's clock; 0: now */
     struct neap_timer *timer;
     struct probe probes[PROBE_TYPES];
-    bool ready, startup_done, killing;
+    struct action *hook; /* postStart or preStop under way */
+    bool ready, startup_done, killing, terminating;
 };
 
 /* The life of a pod on the node. */
@@ -160,6 +163,8 @@ void container_step(struct container *c); /* starts it when it is due */
 void container_start(struct container *c);
 void container_changed(struct container *c);
 void container_signal(struct container *c, int signum);
+/* Its end begins: the preStop hook, then SIGTERM. Whoever calls sees to SIGKILL. */
+void container_terminate(struct container *c, int64_t grace_s);
 void container_restart(struct container *c, const char *why);
 void container_free(struct container *c);
 bool container_wants_restart(const struct container *c);

@@ -2,7 +2,7 @@
  * next; one operation of the pod is under way at a time. */
 #include "node_internal.h"
 
-enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000, FINISHED_GRACE_S = 0 };
+enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000 };
 
 static const struct neap_sm_state states[] = {
     [POD_NEW] = {"new",
@@ -448,32 +448,62 @@ static void on_grace(void *arg)
     neap_timer_start(p->grace_timer, FORCE_KILL_MS, 0); /* asked again, should it be lost */
 }
 
+static int64_t own_grace(const struct pod *p)
+{
+    yyjson_val *v = yyjson_obj_get(p->spec, "terminationGracePeriodSeconds");
+    return v ? yyjson_get_sint(v) : 30;
+}
+
+static void terminate(struct container *c)
+{
+    struct pod *p = c->pod;
+    char text[300];
+    if (c->state != CONTAINER_RUNNING || c->terminating)
+        return;
+    snprintf(text, sizeof(text), "Stopping container %s", c->name);
+    node_event(p, "Normal", "Killing", NULL, text);
+    container_terminate(c, p->deleting ? p->grace_s : own_grace(p));
+}
+
 static void begin_stop(struct pod *p)
 {
     int64_t now = neap_clock_mono(p->node->options.clock) / 1000000;
-    int64_t left = p->deleting ? p->stop_deadline_ms - now : FINISHED_GRACE_S;
+    int64_t left = p->deleting ? p->stop_deadline_ms - now : own_grace(p) * 1000;
     p->grace_timer = neap_timer_new(p->node->options.loop, on_grace, p);
     neap_timer_start(p->grace_timer, left > 0 ? (uint64_t)left : 1, 0);
+    for (unsigned i = 0; i < p->count; i++)
+        probes_stop(&p->containers[i]);
+}
+
+static bool alive(const struct container *c)
+{
+    return c->state == CONTAINER_RUNNING || c->state == CONTAINER_STARTING;
+}
+
+/* Main and init containers at once; when they are gone the sidecars, the last one first. True: some live. */
+static bool terminate_next(struct pod *p)
+{
+    bool left = false;
     for (unsigned i = 0; i < p->count; i++) {
-        struct container *c = &p->containers[i];
-        probes_stop(c);
-        if (c->state == CONTAINER_RUNNING) {
-            char text[300];
-            snprintf(text, sizeof(text), "Stopping container %s", c->name);
-            node_event(p, "Normal", "Killing", NULL, text);
-            container_signal(c, SIGTERM);
-        }
+        if (p->containers[i].sidecar)
+            continue;
+        terminate(&p->containers[i]);
+        left = left || alive(&p->containers[i]);
     }
+    for (unsigned i = p->count; i-- > 0 && !left;) {
+        if (!p->containers[i].sidecar)
+            continue;
+        terminate(&p->containers[i]);
+        left = alive(&p->containers[i]);
+    }
+    return left;
 }
 
 static void stopping(struct pod *p)
 {
-    bool left = false;
     if (!p->grace_timer)
         begin_stop(p);
-    for (unsigned i = 0; i < p->count; i++)
-        left = left || p->containers[i].state == CONTAINER_RUNNING ||
-               p->containers[i].state == CONTAINER_STARTING;
+    bool left = terminate_next(p);
     status_changed(p);
     /* exit codes are told before their records go: an agent that dies in between loses none */
     if (left || !status_settled(p))

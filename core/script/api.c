@@ -35,7 +35,7 @@ void script_item_resume(struct neap_item *i, int nargs)
     int results = 0;
     s->current = i;
     i->waiting = false;
-    script_watchdog_start(s, i->co);
+    script_watchdog_start(s, i->co, 0);
     int rc = lua_resume(i->co, s->l, nargs, &results);
     script_watchdog_stop(s);
     lua_sethook(i->co, NULL, 0, 0);
@@ -63,6 +63,31 @@ struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_
     lua_xmove(s->l, i->co, nargs + 1);
     script_item_resume(i, nargs);
     return i;
+}
+
+/* A call that is over when it returns: an item without a coroutine of its own, so nothing in it can wait. */
+int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot, uint64_t budget_ms,
+                     int (*body)(lua_State *l), void *arg, struct neap_err *err)
+{
+    struct neap_item item = {
+        .script = s, .co = s->l, .snapshot = (struct neap_snapshot *)(uintptr_t)snapshot};
+    struct neap_item *before = s->current;
+    s->current = &item;
+    lua_pushcfunction(s->l, body);
+    lua_pushlightuserdata(s->l, arg);
+    script_watchdog_start(s, s->l, budget_ms);
+    int rc = lua_pcall(s->l, 1, 0, 0);
+    script_watchdog_stop(s);
+    lua_sethook(s->l, NULL, 0, 0);
+    s->current = before;
+    script_roots_end(&item);
+    if (rc == LUA_OK)
+        return 0;
+    const char *text = lua_tostring(s->l, -1);
+    neap_err_set(err, s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL, "%s",
+                 text ? text : "an error that is no text");
+    lua_pop(s->l, 1);
+    return s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL;
 }
 
 /* ---- kinds ---- */
@@ -292,6 +317,8 @@ static struct write_request *request_new(lua_State *l, enum neap_verb verb,
                                          const char *name)
 {
     struct neap_item *i = current(l);
+    if (!script_of(l)->options.client)
+        luaL_error(l, "only a controller can write; a rule decides about the request that it sees");
     struct write_request *w = neap_calloc(1, sizeof(*w));
     w->item = i;
     w->ns = ns && kind->namespaced ? neap_strdup(ns) : NULL;
@@ -394,13 +421,46 @@ static int api_delete(lua_State *l)
 
 /* ---- helpers ---- */
 
+static void push_tree_copy(lua_State *l, yyjson_mut_val *v)
+{
+    size_t n;
+    char *text = yyjson_mut_val_write(v, 0, &n);
+    yyjson_doc *doc = text ? yyjson_read(text, n, 0) : NULL;
+    free(text);
+    script_push_copy(l, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+}
+
 static int api_edit(lua_State *l)
 {
     yyjson_val *v = script_view_value(l, 1);
+    yyjson_mut_val *t = v ? NULL : script_tree_value(l, 1);
     if (v)
         script_push_copy(l, v);
+    else if (t)
+        push_tree_copy(l, t);
     else
         lua_pushvalue(l, 1);
+    return 1;
+}
+
+/* neap.ensure(table, key, ...) -> the table at that place; what is missing on the way is made */
+static int api_ensure(lua_State *l)
+{
+    int n = lua_gettop(l);
+    lua_pushvalue(l, 1);
+    for (int i = 2; i <= n; i++) {
+        lua_pushvalue(l, i);
+        if (lua_gettable(l, -2) == LUA_TNIL) {
+            lua_pop(l, 1);
+            lua_pushvalue(l, i);
+            lua_newtable(l);
+            lua_settable(l, -3);
+            lua_pushvalue(l, i);
+            lua_gettable(l, -2);
+        }
+        lua_remove(l, -2);
+    }
     return 1;
 }
 
@@ -555,7 +615,7 @@ static int api_resource(lua_State *l)
     return 1;
 }
 
-/* A controller and an admission rule are tables: the engine checks what is in them. */
+/* A controller, an admission rule, a scheduler's policy are tables: the engine checks what is in them. */
 static int api_declare(lua_State *l)
 {
     luaL_checktype(l, 1, LUA_TTABLE);
@@ -568,14 +628,18 @@ void script_api_open(struct neap_script *s)
     static const luaL_Reg functions[] = {
         {"get", api_get},           {"list", api_list},         {"owned", api_owned},       {"matches", api_matches},
         {"create", api_create},     {"update", api_update},     {"patch", api_patch},
-        {"delete", api_delete},     {"edit", api_edit},         {"array", api_array},
+        {"delete", api_delete},     {"edit", api_edit},         {"array", api_array},       {"ensure", api_ensure},
         {"equal", api_equal},       {"hash", api_hash},         {"now", api_now},
         {"time", api_time},         {"microtime", api_microtime}, {"seconds", api_seconds},
         {"quantity", api_quantity}, {"suffix", api_suffix},     {"log", api_log},
         {"kinds", api_kinds},       {"resource", api_resource}, {"controller", api_declare},
         {"admission", api_declare}, {NULL, NULL}};
+    static const luaL_Reg scheduler[] = {
+        {"score", api_declare}, {"filter", api_declare}, {NULL, NULL}};
     lua_State *l = s->l;
     luaL_newlib(l, functions);
+    luaL_newlib(l, scheduler);
+    lua_setfield(l, -2, "scheduler");
     lua_pushlightuserdata(l, NULL);
     lua_setfield(l, -2, "null");
     lua_pushstring(l, s->options.ca_pem ? s->options.ca_pem : "");

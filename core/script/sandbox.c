@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 enum { MEMORY_DEFAULT = 64 << 20, BUDGET_DEFAULT_MS = 200, PATTERN_MAX = 256, SUBJECT_MAX = 64 << 10 };
+/* Steps that one pattern match may need at worst: about half a second. */
+#define PATTERN_STEPS_MAX 1e8
 
 struct neap_script *script_of(lua_State *l)
 {
@@ -22,8 +24,10 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size)
         free(ptr);
         return NULL;
     }
-    if (size > old && s->memory + size - old > s->options.memory_max)
-        return NULL; /* Lua raises "not enough memory" */
+    /* Lua raises "not enough memory". What the host itself pushes between runs is not refused: there
+     * nothing would catch the error. */
+    if (size > old && s->armed && s->memory + size - old > s->options.memory_max)
+        return NULL;
     void *p = realloc(ptr, size);
     if (p)
         s->memory += size - old;
@@ -32,32 +36,43 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size)
 
 /* ---- time: the watchdog signals this very thread, the handler arms a hook that stays armed ---- */
 
+/* The scripts that run on this thread, innermost first (a test's script runs a controller's). */
 static _Thread_local struct neap_script *watched;
-static _Thread_local lua_State *watched_state;
 
 static void over(lua_State *l, lua_Debug *ar)
 {
-    (void)ar;
-    luaL_error(l, "the script took more time than it may");
+    lua_getinfo(l, "Sl", ar);
+    if (ar->currentline > 0)
+        lua_pushfstring(l, "%s:%d: the script took more time than it may", ar->short_src,
+                        ar->currentline);
+    else
+        lua_pushliteral(l, "the script took more time than it may");
+    lua_error(l);
 }
 
 static void on_signal(int signum, siginfo_t *info, void *context)
 {
     (void)signum;
     (void)context;
-    if (info->si_code == SI_TIMER && watched && watched->armed && watched_state) {
-        watched->overran = true;
-        lua_sethook(watched_state, over, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
-    }
+    for (struct neap_script *s = watched; s && info->si_code == SI_TIMER; s = s->outer)
+        if (s == info->si_value.sival_ptr && s->armed) {
+            s->overran = true;
+            lua_sethook(s->running, over, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
+                        1);
+        }
 }
 
 static void watchdog_open(struct neap_script *s)
 {
     struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigaction(SIGUSR2, &sa, NULL);
-    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2};
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2,
+                          .sigev_value.sival_ptr = s};
     ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (s->watchdog_home)
+        timer_delete(s->watchdog);
     timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &s->watchdog);
+    s->watchdog_home = &watched;
 }
 
 static void set_timer(struct neap_script *s, uint64_t ms)
@@ -66,33 +81,48 @@ static void set_timer(struct neap_script *s, uint64_t ms)
     timer_settime(s->watchdog, 0, &t, NULL);
 }
 
-void script_watchdog_start(struct neap_script *s, lua_State *running)
+/* A timer measures and signals the thread that made it: one that loaded a script may not be the one that
+ * runs it. */
+void script_watchdog_start(struct neap_script *s, lua_State *running, uint64_t budget_ms)
 {
-    if (!s->watchdog)
-        watchdog_open(s); /* on the thread that runs it */
-    watched = s;
-    watched_state = running;
+    if (s->watchdog_home != &watched)
+        watchdog_open(s);
+    s->running = running;
     s->overran = false;
+    s->outer = watched;
+    watched = s;
     s->armed = true;
-    set_timer(s, s->options.budget_ms);
+    set_timer(s, budget_ms ? budget_ms : s->options.budget_ms);
 }
 
 void script_watchdog_stop(struct neap_script *s)
 {
     s->armed = false;
-    watched_state = NULL;
+    watched = s->outer;
     set_timer(s, 0);
 }
 
 /* ---- libraries ---- */
 
-/* Patterns run in C, where no hook comes: both sides are bounded. */
+/* Each repetition of a pattern may try every place of the subject, and so may its start. */
+static double steps(const char *pattern, size_t subject)
+{
+    double n = *pattern == '^' ? 1 : (double)subject;
+    for (const char *p = pattern; *p; p++)
+        if (*p == '*' || *p == '+' || *p == '-')
+            n *= (double)subject;
+    return n;
+}
+
+/* Patterns run in C, where no hook comes: both sides are bounded, and the work. */
 static int bounded(lua_State *l)
 {
     size_t subject = 0, pattern = 0;
+    bool plain = lua_toboolean(l, 4);
     lua_tolstring(l, 1, &subject);
-    lua_tolstring(l, 2, &pattern);
-    if (subject > SUBJECT_MAX || pattern > PATTERN_MAX)
+    const char *text = lua_tolstring(l, 2, &pattern);
+    if (!plain && (subject > SUBJECT_MAX || pattern > PATTERN_MAX ||
+                   (text && steps(text, subject) > PATTERN_STEPS_MAX)))
         return luaL_error(l, "string or pattern too long for a pattern match");
     lua_pushvalue(l, lua_upvalueindex(1));
     lua_insert(l, 1);
@@ -118,8 +148,8 @@ static void bound_patterns(lua_State *l)
 static int print(lua_State *l)
 {
     luaL_Buffer b;
+    int n = lua_gettop(l); /* before the buffer puts something there */
     luaL_buffinit(l, &b);
-    int n = lua_gettop(l);
     for (int i = 1; i <= n; i++) {
         luaL_tolstring(l, i, NULL);
         if (i > 1)
@@ -149,7 +179,13 @@ static int require(lua_State *l)
         return 1;
     lua_pop(l, 1);
     snprintf(path, sizeof(path), "%s/%s.lua", s->options.lib_dir, name);
-    if (luaL_loadfilex(l, path, "t") != LUA_OK)
+    int rc = luaL_loadfilex(l, path, "t");
+    if (rc == LUA_ERRFILE && s->options.user_lib_dir) {
+        lua_pop(l, 1);
+        snprintf(path, sizeof(path), "%s/%s.lua", s->options.user_lib_dir, name);
+        rc = luaL_loadfilex(l, path, "t");
+    }
+    if (rc != LUA_OK)
         return lua_error(l);
     lua_call(l, 0, 1);
     lua_pushvalue(l, -1);
@@ -200,6 +236,7 @@ struct neap_script *neap_script_new(const struct neap_script_options *o)
     lua_atpanic(s->l, panic);
     script_sandbox_open(s);
     script_views_open(s->l);
+    script_trees_open(s->l);
     script_api_open(s);
     return s;
 }
@@ -208,7 +245,7 @@ struct neap_script *neap_script_free(struct neap_script *s)
 {
     if (s) {
         lua_close(s->l);
-        if (s->watchdog)
+        if (s->watchdog_home)
             timer_delete(s->watchdog);
         free(s);
     }
@@ -224,7 +261,7 @@ int neap_script_load(struct neap_script *s, const char *path, struct neap_err *e
 {
     int rc = luaL_loadfilex(s->l, path, "t");
     if (rc == LUA_OK) {
-        script_watchdog_start(s, s->l);
+        script_watchdog_start(s, s->l, 0);
         rc = lua_pcall(s->l, 0, 1, 0);
         script_watchdog_stop(s);
         lua_sethook(s->l, NULL, 0, 0);

@@ -14,7 +14,8 @@ struct script_root {
     unsigned refs; /* views and the item */
     struct neap_object *object;
     yyjson_doc *doc;
-    bool dead;
+    yyjson_mut_doc *tree; /* instead of an object: a document being made, borrowed */
+    bool dead, borrowed; /* borrowed: doc is the pusher's */
     struct script_root *next; /* of the item */
 };
 
@@ -35,7 +36,10 @@ struct neap_script {
     size_t memory;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
-    bool armed;
+    const void *watchdog_home; /* the thread that made it (an address of its own); NULL: none yet */
+    lua_State *running;        /* what the watchdog stops */
+    struct neap_script *outer; /* that called this one, on the same thread */
+    volatile bool armed;
     volatile bool overran;
 };
 
@@ -43,7 +47,7 @@ struct neap_script *script_of(lua_State *l);
 
 /* ---- sandbox.c ---- */
 void script_sandbox_open(struct neap_script *s);
-void script_watchdog_start(struct neap_script *s, lua_State *running);
+void script_watchdog_start(struct neap_script *s, lua_State *running, uint64_t budget_ms);
 void script_watchdog_stop(struct neap_script *s);
 
 /* ---- view.c ---- */
@@ -55,6 +59,13 @@ void script_push_copy(lua_State *l, yyjson_val *v);
 /* The value behind a view; NULL: no view. Raises when it outlived its item. */
 yyjson_val *script_view_value(lua_State *l, int index);
 struct neap_object *script_view_object(lua_State *l, int index);
+
+void script_root_unref(struct script_root *r);
+
+/* ---- tree.c ---- */
+void script_trees_open(lua_State *l);
+/* The value behind a view of a tree; NULL: no such view. Raises when it outlived its item. */
+yyjson_mut_val *script_tree_value(lua_State *l, int index);
 
 /* ---- api.c ---- */
 void script_api_open(struct neap_script *s);

@@ -10,11 +10,12 @@ struct view {
 
 /* ---- roots ---- */
 
-static void root_unref(struct script_root *r)
+void script_root_unref(struct script_root *r)
 {
     if (--r->refs)
         return;
-    yyjson_doc_free(r->doc);
+    if (!r->borrowed)
+        yyjson_doc_free(r->doc);
     neap_object_unref(r->object);
     free(r);
 }
@@ -24,10 +25,11 @@ void script_roots_end(struct neap_item *i)
     for (struct script_root *r = i->roots, *next; r; r = next) {
         next = r->next;
         r->dead = true;
-        yyjson_doc_free(r->doc);
+        if (!r->borrowed)
+            yyjson_doc_free(r->doc);
         r->doc = NULL;
         r->object = neap_object_unref(r->object);
-        root_unref(r);
+        script_root_unref(r);
     }
     i->roots = NULL;
 }
@@ -55,6 +57,14 @@ void neap_script_push_object(struct neap_script *s, struct neap_object *o)
     if (!s->current)
         s->current = script_item_new(s);
     script_view_push(s, s->l, o);
+}
+
+void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjson_doc *doc)
+{
+    neap_script_push_object(s, o);
+    struct script_root *r = s->current->roots; /* the newest */
+    r->doc = doc;
+    r->borrowed = doc != NULL;
 }
 
 /* ---- values ---- */
@@ -216,7 +226,7 @@ static int view_eq(lua_State *l)
 static int view_gc(lua_State *l)
 {
     struct view *v = luaL_checkudata(l, 1, VIEW);
-    root_unref(v->root);
+    script_root_unref(v->root);
     return 0;
 }
 
@@ -319,7 +329,8 @@ static bool write_view(struct writer *w, lua_State *l, int index)
 {
     size_t n;
     yyjson_val *v = script_view_value(l, index);
-    char *text = v ? yyjson_val_write(v, 0, &n) : NULL;
+    yyjson_mut_val *t = v ? NULL : script_tree_value(l, index);
+    char *text = v ? yyjson_val_write(v, 0, &n) : t ? yyjson_mut_val_write(t, 0, &n) : NULL;
     if (!text) {
         w->why = "a value that cannot be written";
         return false;

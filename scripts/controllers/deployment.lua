@@ -137,8 +137,9 @@ local function set_revision(d, new, old)
   end
   local text = new.metadata.annotations[REVISION]
   if not d.metadata.annotations or d.metadata.annotations[REVISION] ~= text then
+    -- by way of status: a change of annotations through the main resource is a new generation
     workload.check(neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name,
-      { metadata = { annotations = { [REVISION] = text } } }))
+      { metadata = { annotations = { [REVISION] = text } } }, "status"))
   end
   return new
 end

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 TOP = os.environ.get("NEAP_TOP", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-NEAP = os.path.join(TOP, "build", "asan", "neap")
+NEAP = os.path.join(TOP, "build", os.environ.get("NEAP_VARIANT", "asan"), "neap")
 
 
 class Server:

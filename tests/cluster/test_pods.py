@@ -148,6 +148,29 @@ def check_probes(report, k):
     k.kubectl("delete", "pod", "probe", "--grace-period=0", "--force")
 
 
+def check_hooks(report, k):
+    """postStart before readiness, preStop before SIGTERM; sidecars start first and end last."""
+    mount = {"volumeMounts": [{"name": "s", "mountPath": "/s"}]}
+    host = os.path.join(k.temp.name, "shared")
+    os.makedirs(host, exist_ok=True)
+    k.apply(k.pod("hooks", "echo main-begin >> /s/log; trap 'echo main-term >> /s/log; exit 0' TERM; while true; do sleep 0.1; done",
+                  terminationGracePeriodSeconds=8,
+                  container=dict(mount, lifecycle={
+                      "postStart": {"exec": {"command": ["sh", "-c", "echo post-start >> /s/log"]}},
+                      "preStop": {"exec": {"command": ["sh", "-c", "sleep 0.3; echo pre-stop >> /s/log"]}}}),
+                  initContainers=[dict(mount, name="side", image=IMAGE, restartPolicy="Always", command=[
+                      "sh", "-c", "echo side-begin >> /s/log; trap 'echo side-term >> /s/log; exit 0' TERM; "
+                      "while true; do sleep 0.1; done"])],
+                  volumes=[{"name": "s", "hostPath": {"path": host}}]))
+    report.check("hooks and a sidecar", bool(k.wait_ready("hooks")), k.get("pod", "hooks"))
+    poll(lambda: "post-start" in open(host + "/log").read())
+    k.kubectl("delete", "pod", "hooks", "--timeout=20s", timeout=30)
+    lines = open(host + "/log").read().split()
+    report.check("postStart, preStop, SIGTERM, then the sidecar's",
+                 lines[0] == "side-begin" and sorted(lines[1:3]) == ["main-begin", "post-start"]
+                 and lines[3:] == ["pre-stop", "main-term", "side-term"], lines)
+
+
 def check_limits(report, k):
     k.apply(k.pod("oom", "cat /dev/zero | head -c 200m | tail", restartPolicy="Never",
                   container={"resources": {"limits": {"memory": "24Mi"}}}))
@@ -189,7 +212,8 @@ def main():
     report = Report()
     k = cluster_or_skip("pods", options=["--volume-refresh", "1s"])
     try:
-        for check in (check_first, check_restart, check_kill, check_init, check_config, check_probes, check_limits,
+        for check in (check_first, check_restart, check_kill, check_init, check_config, check_probes, check_hooks,
+                      check_limits,
                       check_images, check_follow):
             try:
                 check(report, k)

@@ -19,7 +19,7 @@ SCALARS = {
     "quantity": "QUANTITY", "intOrString": "INT_OR_STRING", "raw": "RAW", "fieldsV1": "FIELDS_V1",
 }
 FIELD_KEYS = {"t", "zero", "required", "must", "immutable", "milli", "enum", "open", "default",
-              "defaultIn", "min", "max", "list", "keys", "patch", "mergeKey", "atomic", "pb", "pbType",
+              "defaultIn", "min", "max", "list", "keys", "patch", "mergeKey", "atomic", "granular", "pb", "pbType",
               "doc"}
 TYPE_KEYS = {"fields", "atomic", "defaulter", "doc"}
 KIND_KEYS = {"resource", "singular", "shortNames", "categories", "scope", "verbs", "virtual", "name",
@@ -116,7 +116,7 @@ class File:
             out.append(".patch = " + " | ".join({"merge": "NEAP_PATCH_MERGE", "replace": "NEAP_PATCH_REPLACE",
                                                  "retainKeys": "NEAP_PATCH_RETAIN_KEYS"}[p] for p in patch))
         flags = [c for k, c in (("required", "REQUIRED"), ("immutable", "IMMUTABLE"), ("must", "MUST"),
-                                ("open", "ENUM_OPEN"), ("atomic", "MAP_ATOMIC"), ("milli", "MILLI"))
+                                ("open", "ENUM_OPEN"), ("atomic", "MAP_ATOMIC"), ("granular", "MAP_GRANULAR"), ("milli", "MILLI"))
                  if d.get(k)]
         if isinstance(d.get("pb"), list):
             flags.append("INLINE_PB")
@@ -158,6 +158,12 @@ class File:
             self.lines += ["static const struct neap_field f_%s[] = {" % sym] + body + ["};"]
             order = self.share("o", "uint16_t %s[]", "{" + ", ".join(map(str, by_name)) + "}")
             members.append(".fields = f_%s, .field_count = %d, .by_name = %s" % (sym, len(names), order))
+            numbers = [d["pb"] if isinstance(d.get("pb"), list) else [d["pb"]] if "pb" in d else []
+                       for d in fields.values()]
+            by_pb = sorted((i for i, n in enumerate(numbers) if n), key=lambda i: numbers[i])
+            if by_pb:
+                order = self.share("o", "uint16_t %s[]", "{" + ", ".join(map(str, by_pb)) + "}")
+                members.append(".by_pb = %s, .pb_count = %d" % (order, len(by_pb)))
         if d.get("atomic"):
             members.append(".atomic = true")
         if d.get("doc"):

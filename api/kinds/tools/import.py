@@ -333,6 +333,8 @@ def field_entry(facts, name, f, spec):
         d["mergeKey"] = spec["mergeKey"]
     if spec.get("mapType") == "atomic":
         d["atomic"] = True
+    if spec.get("mapType") == "granular":
+        d["granular"] = True
     if "pb" in spec:
         d["pb"] = spec["pb"]
     if spec.get("pbType"):

@@ -55,5 +55,11 @@ const char *neap_json_val_str_at(yyjson_val *root, const char *path);
 bool neap_json_set_at(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *path,
                       yyjson_mut_val *value);
 bool neap_json_equal(yyjson_mut_val *a, yyjson_mut_val *b);
+/* Removes the current item of a list that is walked. yyjson 0.10's own function skips the item behind. */
+static inline void neap_json_iter_remove(yyjson_mut_arr_iter *it)
+{
+    yyjson_mut_arr_iter_remove(it);
+    it->cur = it->pre;
+}
 
 #endif

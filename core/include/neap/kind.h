@@ -50,6 +50,7 @@ enum {
     NEAP_F_MAP_ATOMIC = 32, /* server-side apply: map or struct is atomic */
     NEAP_F_MILLI = 64,      /* map of quantities: rounded up to thousandths (ResourceList) */
     NEAP_F_DEFAULTS = 128,  /* something below the field has a default */
+    NEAP_F_MAP_GRANULAR = 256, /* server-side apply: not atomic although the type is */
 };
 
 struct neap_type;
@@ -93,6 +94,8 @@ struct neap_type {
     const struct neap_field *fields; /* in canonical order: protobuf number, then name */
     uint16_t field_count;
     const uint16_t *by_name; /* indexes of fields sorted by name (bytes) */
+    const uint16_t *by_pb;   /* indexes of fields that have protobuf numbers, sorted by them */
+    uint16_t pb_count;
     const char *doc;
     /* union members etc. are checked in api/rest/validate */
     bool atomic;           /* server-side apply: x-kubernetes-map-type atomic */

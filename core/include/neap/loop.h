@@ -54,6 +54,14 @@ bool neap_timer_active(const struct neap_timer *t);
 /* Accepts NULL; returns NULL. */
 struct neap_timer *neap_timer_close(struct neap_timer *t);
 
+/* For tests with a clock of their own: from now on (before the first timer is started) timers of this loop run
+ * by its clock, and only within neap_loop_fire(). */
+void neap_loop_manual(struct neap_loop *loop);
+/* When the first timer is due, on the clock's monotonic time; INT64_MAX: none runs. */
+int64_t neap_loop_next_timer(struct neap_loop *loop);
+/* Runs the first timer if it is due; false: none is. */
+bool neap_loop_fire(struct neap_loop *loop);
+
 /* File descriptors that poll: sockets, pipes, pidfd, inotify, netlink. The fd stays the caller's;
  * close it only after neap_fd_close(). */
 enum { NEAP_READABLE = 1, NEAP_WRITABLE = 2, NEAP_HANGUP = 4 };

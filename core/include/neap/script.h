@@ -10,13 +10,14 @@ struct neap_script;
 
 struct neap_script_options {
     struct neap_loop *loop;
-    struct neap_client *client; /* in process: has snapshot() */
+    struct neap_client *client; /* in process: has snapshot(); NULL: nothing can be written */
     const struct neap_clock *clock;
     const struct neap_rand *rand;
-    size_t memory_max;   /* bytes a state may hold; 0: 64 MiB */
-    uint64_t budget_ms;  /* time one turn of a coroutine may take; 0: 200 */
-    const char *ca_pem;  /* neap.ca; NULL: none */
-    const char *lib_dir; /* where require() finds modules by plain name; NULL: none */
+    size_t memory_max;        /* bytes a state may hold; 0: 64 MiB */
+    uint64_t budget_ms;       /* time one turn of a coroutine may take; 0: 200 */
+    const char *ca_pem;       /* neap.ca; NULL: none */
+    const char *lib_dir;      /* where require() finds modules by plain name; NULL: none */
+    const char *user_lib_dir; /* where it looks next; NULL: nowhere */
 };
 
 /* A state with its sandbox: no io, os, debug, package; text chunks only. errors: NEAP_ENOSPACE. */
@@ -38,8 +39,27 @@ struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_
 /* Pushes a frozen view of an object that lives as long as the running item. For use between the push of a
  * function and neap_script_start(): the view belongs to that item. */
 void neap_script_push_object(struct neap_script *s, struct neap_object *o);
+/* The same with the object's document, borrowed until the item ends: nothing is parsed. */
+void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjson_doc *doc);
+/* Runs body(l) now, protected and within <budget_ms> of processor time (0: the state's); it finds <arg> as
+ * light userdata at index 1. Reads see <snapshot> (borrowed); nothing may wait. errors: NEAP_ETIMEOUT,
+ * NEAP_EINTERNAL, "FILE:LINE: text". */
+int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot,
+                     uint64_t budget_ms, int (*body)(struct lua_State *l), void *arg,
+                     struct neap_err *err);
+/* Within such a body: pushes a view of a document that is being made. It reads and, unless frozen, writes
+ * through, and dies with the call. */
+void neap_script_push_tree(struct neap_script *s, yyjson_mut_doc *doc, yyjson_mut_val *value,
+                           bool frozen);
 /* Appends a Lua value as JSON. False with a message: a function, a cycle, a key that is no string. */
 bool neap_script_to_json(struct lua_State *l, int index, struct neap_buf *out, const char **why);
+/* Calls back, on the loop, a moment after something changed in folder <top> or the folders <below> it (names,
+ * NULL-terminated, live for ever). NULL: the system has no inotify left. */
+struct neap_script_folders;
+struct neap_script_folders *neap_script_folders_watch(struct neap_loop *loop, const char *top,
+                                                      const char *const *below,
+                                                      void (*changed)(void *arg), void *arg);
+struct neap_script_folders *neap_script_folders_close(struct neap_script_folders *f); /* or NULL */
 /* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */
 const struct neap_kind *neap_script_kind(const char *text);
 

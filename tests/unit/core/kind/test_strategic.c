@@ -24,6 +24,8 @@ static const struct {
      "{\"finalizers\":[\"a\",\"b\",\"c\"]}"},
     {"ObjectMeta", "{\"finalizers\":[\"a\",\"b\"]}",
      "{\"$deleteFromPrimitiveList/finalizers\":[\"a\",\"x\"]}", "{\"finalizers\":[\"b\"]}"},
+    {"ObjectMeta", "{\"finalizers\":[\"a\",\"b\",\"c\",\"d\"]}",
+     "{\"$deleteFromPrimitiveList/finalizers\":[\"a\",\"b\",\"d\"]}", "{\"finalizers\":[\"c\"]}"},
     {"ObjectMeta", "{\"finalizers\":[\"a\"]}", "{\"$deleteFromPrimitiveList/finalizers\":\"a\"}",
      NULL},
     /* $patch in list items */

@@ -309,9 +309,12 @@ static inline void pod_remove(struct driver *d, const char *id)
 }
 static inline bool needs_root(void)
 {
-    if (geteuid() == 0)
+    if (geteuid() != 0)
+        puts("root");
+    else if (access("/sys/fs/cgroup/memory", F_OK) != 0 && access("/sys/fs/cgroup/cgroup.controllers", F_OK) != 0)
+        puts("cgroups");
+    else
         return false;
-    puts("root");
     return true;
 }
 
