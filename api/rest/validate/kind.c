@@ -53,12 +53,43 @@ static const struct {
     {"storage.k8s.io", "storageclasses", rest_validate_storage_class},
 };
 
-void rest_validate_kind(struct rest_validation *v)
+/* The row of a kind; its index or -1. */
+static int row_of(const struct neap_kind *kind)
 {
     for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
-        if (strcmp(rows[i].group, v->kind->group) == 0 &&
-            strcmp(rows[i].resource, v->kind->resource) == 0)
-            rows[i].check(v);
+        if (strcmp(rows[i].group, kind->group) == 0 &&
+            strcmp(rows[i].resource, kind->resource) == 0)
+            return (int)i;
+    return -1;
+}
+
+void rest_validate_kind(struct rest_validation *v)
+{
+    int i = row_of(v->kind);
+    if (i >= 0)
+        rows[i].check(v);
+}
+
+/* Fields of which the rules tell under another name. */
+static const struct {
+    const char *group, *resource, *field;
+} other_names[] = {{"storage.k8s.io", "csidrivers", "spec.attachRequired"}};
+
+static bool told_otherwise(const struct neap_kind *kind, const struct neap_cause *c)
+{
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(other_names); i++)
+        if (strcmp(other_names[i].group, kind->group) == 0 &&
+            strcmp(other_names[i].resource, kind->resource) == 0 &&
+            neap_streq(other_names[i].field, c->field))
+            return true;
+    return false;
+}
+
+/* Is <inner> a field or an item of <outer>? */
+static bool around(const char *outer, const char *inner)
+{
+    size_t n = strlen(outer);
+    return n && strncmp(outer, inner, n) == 0 && inner[n] && strchr(".[", inner[n]);
 }
 
 /* Does a cause about <told> say what one about <field> would say again? */
@@ -68,25 +99,46 @@ static bool covers(const struct neap_cause *told, const struct neap_cause *c)
     size_t n = strlen(a), len = strlen(b);
     bool same = strcmp(a, b) == 0;
     if (strcmp(c->reason, "FieldValueNotSupported") == 0) /* an enum: or what is around it */
-        return same || (n < len && n && strncmp(a, b, n) == 0 && strchr(".[", b[n]));
+        return same || around(a, b) || around(b, a);
     if (strstr(c->message, "field is immutable"))
-        return (same || (n && len > n && b[len - n - 1] == '.' && strcmp(b + len - n, a) == 0)) &&
-               strstr(told->message, "field is immutable");
+        return same || (n && len > n && b[len - n - 1] == '.' && strcmp(b + len - n, a) == 0);
     return same && strcmp(told->reason, c->reason) == 0;
 }
 
 /* The tables' findings that the rules have not told already. */
-static void merge(struct neap_err *to, const struct neap_err *from)
+static void merge(const struct neap_kind *kind, struct neap_err *to, const struct neap_err *from)
 {
     unsigned told = to->cause_count;
     for (unsigned i = 0; i < from->cause_count; i++) {
         const struct neap_cause *c = &from->causes[i];
-        bool again = false;
+        bool again = told_otherwise(kind, c);
         for (unsigned k = 0; k < told && !again; k++)
             again = covers(&to->causes[k], c);
         if (!again)
             neap_err_cause(to, c->reason, c->field, "%s", c->message);
     }
+}
+
+/* The same said twice counts once. */
+static void drop_repeated(struct neap_err *err)
+{
+    struct neap_map said = NEAP_MAP_INIT;
+    struct neap_buf key NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+    unsigned n = 0;
+    for (unsigned i = 0; i < err->cause_count; i++) {
+        struct neap_cause c = err->causes[i];
+        neap_buf_reset(&key);
+        neap_buf_printf(&key, "%s %s", c.field ? c.field : "", c.message);
+        if (rest_set_add(&said, key.data)) {
+            err->causes[n++] = c;
+            continue;
+        }
+        free(c.reason);
+        free(c.message);
+        free(c.field);
+    }
+    err->cause_count = n;
+    neap_map_done(&said, NULL);
 }
 
 void rest_validate(struct rest_validation *v)
@@ -95,5 +147,6 @@ void rest_validate(struct rest_validation *v)
     rest_validate_metadata(v);
     rest_validate_kind(v);
     neap_kind_validate(v->root, v->old_root, v->kind, &tables);
-    merge(v->err, &tables);
+    merge(v->kind, v->err, &tables);
+    drop_repeated(v->err);
 }
