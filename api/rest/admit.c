@@ -121,8 +121,46 @@ static int priority(struct rest_write *w, struct neap_err *err)
         return rest_err_forbidden(err, w->kind, w->name, text);
     }
     neap_json_set_at(w->doc, spec, "priority", yyjson_mut_sint(w->doc, value));
-    if (!yyjson_mut_obj_get(spec, "preemptionPolicy"))
-        neap_json_set_at(w->doc, spec, "preemptionPolicy", yyjson_mut_strcpy(w->doc, policy));
+    const char *asked = neap_json_str_at(spec, "preemptionPolicy");
+    if (asked && strcmp(asked, policy) != 0) {
+        snprintf(text, sizeof(text),
+                 "the string value of PreemptionPolicy (%.64s) must not be provided in pod spec; "
+                 "priority admission controller computed %s from the given PriorityClass name",
+                 asked, policy);
+        return rest_err_forbidden(err, w->kind, w->name, text);
+    }
+    neap_json_set_at(w->doc, spec, "preemptionPolicy", yyjson_mut_strcpy(w->doc, policy));
+    return 0;
+}
+
+/* ---- RuntimeClass ---- */
+
+/* What the class adds to a pod: its overhead, and where pods of it may run. */
+static int runtime_class(struct rest_write *w, struct neap_err *err)
+{
+    const struct neap_kind *classes = neap_kind_by_resource("node.k8s.io", "v1", "runtimeclasses");
+    yyjson_mut_val *spec = at(w->root, "spec"), *overhead = at(w->root, "spec.overhead");
+    const char *name = neap_json_str_at(spec, "runtimeClassName");
+    struct neap_snapshot *s = rest_call_of(w->call)->snapshot;
+    struct neap_object *o = name && *name ? neap_snapshot_get(s, classes, NULL, name) : NULL;
+    char text[400];
+    if (name && *name && !o) {
+        snprintf(text, sizeof(text), "pod rejected: RuntimeClass \"%.253s\" not found", name);
+        return rest_err_forbidden(err, w->kind, w->name, text);
+    }
+    yyjson_doc *doc = o ? neap_object_parse(o, neap_arena_alc(w->call->arena)) : NULL;
+    yyjson_val *fixed = neap_json_val_at(yyjson_doc_get_root(doc), "overhead.podFixed");
+    yyjson_mut_val *given = fixed ? yyjson_val_mut_copy(w->doc, fixed) : NULL;
+    if (overhead && !given)
+        return rest_err_forbidden(err, w->kind, w->name,
+                                  "pod rejected: Pod Overhead set without corresponding "
+                                  "RuntimeClass defined Overhead");
+    if (overhead && !neap_json_equal(overhead, given))
+        return rest_err_forbidden(err, w->kind, w->name,
+                                  "pod rejected: Pod's Overhead doesn't match RuntimeClass's "
+                                  "defined Overhead");
+    if (given)
+        neap_json_set_at(w->doc, w->root, "spec.overhead", given);
     return 0;
 }
 
@@ -212,6 +250,8 @@ int rest_admit(struct rest_write *w, struct neap_err *err)
         taint_new_node(w);
     if (!rc && w->created && is(w->kind, "", "pods"))
         rc = priority(w, err);
+    if (!rc && w->created && is(w->kind, "", "pods"))
+        rc = runtime_class(w, err);
     if (!rc && w->created && is(w->kind, "", "pods"))
         rc = rest_admit_account(w, err);
     if (!rc && !w->subresource && !w->binding && is(w->kind, "", "pods"))

@@ -69,7 +69,7 @@ static int check_meta(struct neap_call *c, struct create *p, yyjson_mut_doc *doc
     if (rc)
         return rc;
     if (version && *version && strcmp(version, "0") != 0)
-        return neap_err_set(err, NEAP_EBADREQUEST,
+        return neap_err_set(err, NEAP_EPLAIN,
                             "resourceVersion should not be set on objects to be created");
     if (!(name && *name) && prefix && *prefix) {
         p->prefix = prefix;

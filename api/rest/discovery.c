@@ -325,8 +325,7 @@ bool rest_discovery(struct neap_call *c)
     if (!core && !all && !neap_startswith(p, "/api/") && !neap_startswith(p, "/apis/"))
         return false;
     if (strcmp(c->method, "GET") != 0 && strcmp(c->method, "HEAD") != 0) {
-        rest_fail_with(c, NEAP_EMETHODNOTALLOWED,
-                       "the server does not allow this method on the requested resource");
+        rest_not_allowed(c);
         return true;
     }
     const char *version = aggregated_version(c);

@@ -51,6 +51,10 @@ int rest_authorize(struct neap_call *c, const char *verb, const char *group, con
                    struct neap_err *err);
 
 /* ---- status.c ---- */
+/* The Status says `"details":{}`, as the real server's plain errors do. */
+void rest_err_empty_details(struct neap_err *err);
+/* 405 */
+void rest_not_allowed(struct neap_call *c);
 /* Fails the call with c->err; every handler's way out. */
 void rest_fail(struct neap_call *c);
 /* Sets c->err and fails. */

@@ -6,7 +6,7 @@ int rest_parse_revision(const char *text, uint64_t *ret, struct neap_err *err)
     *ret = 0;
     if (!text || !*text || neap_parse_u64(text, UINT64_MAX, ret))
         return 0;
-    return neap_err_set(err, NEAP_EINTERNAL,
+    return neap_err_set(err, NEAP_EPLAIN,
                         "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
                         "invalid syntax",
                         text, text);
@@ -47,6 +47,9 @@ static void check_match(const struct neap_call_options *o, bool watch, struct ne
                   "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", err);
         return;
     }
+    if (watch && !initial && o->continue_token && *o->continue_token)
+        forbidden("resourceVersionMatch",
+                  "resourceVersionMatch is forbidden when continue is provided", err);
     if (!match || !*match)
         return;
     if (watch && !initial) {
@@ -58,10 +61,15 @@ static void check_match(const struct neap_call_options *o, bool watch, struct ne
     bool exact = strcmp(match, "Exact") == 0, not_older = strcmp(match, "NotOlderThan") == 0;
     bool version = o->resource_version && *o->resource_version;
     if (watch) {
-        if (!not_older)
+        if (o->continue_token && *o->continue_token)
             forbidden("resourceVersionMatch",
-                      "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                      err);
+                      "resourceVersionMatch is forbidden when continue is provided", err);
+        if (not_older)
+            return;
+        forbidden("resourceVersionMatch",
+                  "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", err);
+        neap_err_cause(err, "FieldValueNotSupported", "resourceVersionMatch",
+                       "Unsupported value: \"%s\": supported values: \"NotOlderThan\"", match);
         return;
     }
     if (!version)
@@ -76,7 +84,7 @@ static void check_match(const struct neap_call_options *o, bool watch, struct ne
                        match);
     else if (exact && version && strcmp(o->resource_version, "0") == 0)
         forbidden("resourceVersionMatch",
-                  "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"", err);
+                  "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"", err);
 }
 
 int rest_check_list_options(const struct neap_call *c, bool watch, struct neap_err *err)

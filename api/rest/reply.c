@@ -36,11 +36,14 @@ int rest_negotiate(struct neap_call *c, bool table, struct neap_err *err)
                             "only the following media types are accepted: application/json, "
                             "application/yaml, application/vnd.kubernetes.protobuf");
     bool watch = c->verb == NEAP_WATCH || c->verb == NEAP_LIST;
-    return neap_err_set(err, NEAP_ENOTACCEPTABLE,
-                        "406: Not Acceptable\n\nAvailable representations: application/json, "
-                        "application/yaml, application/vnd.kubernetes.protobuf%s",
-                        watch ? ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-                              : "");
+    neap_err_set(err, NEAP_ENOTACCEPTABLE,
+                 "406: Not Acceptable\n\nAvailable representations: application/json, "
+                 "application/yaml, application/vnd.kubernetes.protobuf%s",
+                 watch ? ", application/json;stream=watch, "
+                         "application/vnd.kubernetes.protobuf;stream=watch"
+                       : "");
+    rest_err_empty_details(err);
+    return NEAP_ENOTACCEPTABLE;
 }
 
 bool rest_wants(const struct neap_call *c, const char *as)

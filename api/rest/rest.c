@@ -130,10 +130,11 @@ static void not_found_page(struct neap_call *c)
     rest_reply_text(c, 404, "404 page not found\n");
 }
 
-static void not_allowed(struct neap_call *c)
+void rest_not_allowed(struct neap_call *c)
 {
     neap_err_set(&c->err, NEAP_EMETHODNOTALLOWED,
                  "the server does not allow this method on the requested resource");
+    rest_err_empty_details(&c->err);
     rest_fail(c);
 }
 
@@ -175,7 +176,7 @@ static void dispatch(struct neap_call *c)
         rest_delete_collection(c);
         break;
     default:
-        not_allowed(c);
+        rest_not_allowed(c);
     }
 }
 
@@ -202,13 +203,13 @@ static void route_resource(struct neap_call *c)
     bool collection = c->verb == NEAP_LIST || c->verb == NEAP_WATCH ||
                       c->verb == NEAP_DELETECOLLECTION;
     if (!scope_ok(c) || (!collection && !named)) {
-        not_allowed(c);
+        rest_not_allowed(c);
         return;
     }
     if (rest_special(c))
         return;
     if (!(verbs & verb_bit(c->verb)))
-        not_allowed(c);
+        rest_not_allowed(c);
     else
         dispatch(c);
 }
@@ -229,7 +230,7 @@ void neap_rest_handle(struct neap_rest *r, struct neap_call *c)
         return;
     }
     if (strcmp(c->method, "OPTIONS") == 0)
-        not_allowed(c);
+        rest_not_allowed(c);
     else if (c->verb == NEAP_NONRESOURCE)
         rest_nonresource(c);
     else

@@ -115,6 +115,11 @@ static int change(struct rest_write *w, struct neap_err *err)
             return rc;
     }
     const char *version = neap_json_str_at(s, "metadata.resourceVersion");
+    const char *name = neap_json_str_at(s, "metadata.name");
+    if (name && *name && strcmp(name, w->name) != 0)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "the name of the object (%s) does not match the name on the URL (%s)",
+                            name, w->name);
     char current[24];
     snprintf(current, sizeof(current), "%llu", (unsigned long long)neap_object_revision(w->old));
     if (version && *version && strcmp(version, current) != 0)

@@ -38,8 +38,7 @@ static bool allowed(struct neap_call *c)
         [NEAP_CONNECT] = NEAP_VERB_CREATE};
     if (c->verb < NEAP_ARRAY_LEN(bits) && (verbs & bits[c->verb]))
         return true;
-    rest_fail_with(c, NEAP_EMETHODNOTALLOWED,
-                   "the server does not allow this method on the requested resource");
+    rest_not_allowed(c);
     return false;
 }
 
@@ -180,14 +179,17 @@ static int bind_change(struct rest_write *w, struct neap_err *err)
     const char *kind = neap_json_str_at(binding, "target.kind");
     const char *uid = neap_json_str_at(binding, "metadata.uid");
     const char *old = neap_json_str_at(w->old_root, "spec.nodeName");
-    static const struct neap_kind shown = {.group = "", .kind = "Binding"};
     if (kind && *kind && strcmp(kind, "Node") != 0 && strcmp(kind, "Minion") != 0)
         neap_err_cause(err, "FieldValueNotSupported", "target.kind",
                        "Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", kind);
     if (!node || !*node)
         neap_err_cause(err, "FieldValueRequired", "target.name", "Required value");
-    if (err->code)
-        return rest_err_invalid(err, &shown, w->name);
+    if (err->code) { /* the real server gives the causes as they are, without a reason */
+        char *said = neap_asprintf("%s: %s", err->causes[0].field, err->causes[0].message);
+        neap_err_set(err, NEAP_EPLAIN, "%s", said);
+        free(said);
+        return NEAP_EPLAIN;
+    }
     const char *why = NULL;
     char text[320];
     if (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0) {

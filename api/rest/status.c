@@ -7,6 +7,11 @@ static void resource_name(char *out, size_t size, const struct neap_kind *kind)
     snprintf(out, size, "%s%s%s", kind->resource, *kind->group ? "." : "", kind->group);
 }
 
+void rest_err_empty_details(struct neap_err *err)
+{
+    neap_err_about(err, "", NULL, NULL); /* a group that is known to be none */
+}
+
 int rest_err_not_found(struct neap_err *err, const struct neap_kind *kind, const char *name)
 {
     char resource[256];
@@ -66,6 +71,8 @@ int rest_err_invalid(struct neap_err *err, const struct neap_kind *kind, const c
                         c->message);
     }
     char title[256];
+    if (kind->storage && *kind->kind && !*kind->storage->group)
+        kind = kind->storage; /* Events of both groups are the one of the core */
     snprintf(title, sizeof(title), "%s%s%s", kind->kind, *kind->group ? "." : "", kind->group);
     char *old = err->message;
     err->code = NEAP_EINVALID;

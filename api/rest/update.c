@@ -12,7 +12,7 @@ static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err 
     const char *version = yyjson_mut_get_str(yyjson_mut_obj_get(meta, "resourceVersion"));
     uint64_t revision = 0;
     if (version && *version && !neap_parse_u64(version, UINT64_MAX, &revision))
-        return neap_err_set(err, NEAP_EINTERNAL, "strconv.ParseUint: parsing \"%s\": invalid syntax",
+        return neap_err_set(err, NEAP_EPLAIN, "strconv.ParseUint: parsing \"%s\": invalid syntax",
                             version);
     if (uid && *uid && (!w->old || strcmp(uid, neap_object_uid(w->old)) != 0)) {
         neap_err_set(err, NEAP_ECONFLICT,
@@ -64,8 +64,9 @@ static int check_place(struct neap_call *c, yyjson_mut_doc *doc, struct neap_err
     if (!name || !*name) {
         if (!rest_call_of(c)->subresource)
             return neap_err_set(err, NEAP_EBADREQUEST,
-                                "name must be provided: the name of the object does not match the "
-                                "name on the URL (%s)", c->name);
+                                "the name of the object (%s based on URL) was undeterminable: name "
+                                "must be provided",
+                                c->name);
         yyjson_mut_obj_put(meta, yyjson_mut_str(doc, "name"), yyjson_mut_strcpy(doc, c->name));
     } else if (strcmp(name, c->name) != 0) {
         return neap_err_set(err, NEAP_EBADREQUEST,

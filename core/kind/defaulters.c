@@ -73,6 +73,11 @@ HOOK(pod_spec)
         set_str(d, o, "serviceAccount", text(o, "serviceAccountName"));
     else if (*text(o, "serviceAccount"))
         set_str(d, o, "serviceAccountName", text(o, "serviceAccount"));
+    /* a volume that names no source is an empty directory */
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(o, "volumes"));
+    for (yyjson_mut_val *v; (v = yyjson_mut_arr_iter_next(&it));)
+        if (yyjson_mut_is_obj(v) && yyjson_mut_obj_size(v) == (get(v, "name") ? 1 : 0))
+            object_at(d, v, "emptyDir");
 }
 
 static void requests_from_limits(struct neap_defaulting *d, yyjson_mut_val *resources)
@@ -100,6 +105,9 @@ HOOK(pod)
     static const char *const lists[] = {"containers", "initContainers"};
     yyjson_mut_val *spec = get(o, "spec");
     bool host = yyjson_mut_get_bool(get(spec, "hostNetwork"));
+    yyjson_mut_val *grace = get(spec, "terminationGracePeriodSeconds");
+    if (yyjson_mut_get_sint(grace) < 0)
+        yyjson_mut_set_sint(grace, 1); /* a negative one counts as a second */
     for (size_t i = 0; i < NEAP_ARRAY_LEN(lists); i++) {
         yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(spec, lists[i]));
         for (yyjson_mut_val *c; (c = yyjson_mut_arr_iter_next(&it));) {
@@ -317,6 +325,13 @@ HOOK(limit_range_item)
 HOOK(claim_spec)
 {
     yyjson_mut_val *old = get(o, "dataSource"), *new = get(o, "dataSourceRef");
+    bool claim = strcmp(text(old, "kind"), "PersistentVolumeClaim") == 0 && !*text(old, "apiGroup");
+    bool snapshot = strcmp(text(old, "kind"), "VolumeSnapshot") == 0 &&
+                    strcmp(text(old, "apiGroup"), "snapshot.storage.k8s.io") == 0;
+    if (old && !claim && !snapshot) { /* nothing else could ever be read here: it is dropped */
+        yyjson_mut_obj_remove_key(o, "dataSource");
+        old = NULL;
+    }
     if (old && !new)
         set_new(d, o, "dataSourceRef", yyjson_mut_val_mut_copy(d->doc, old));
     else if (new && !old && !get(new, "namespace"))

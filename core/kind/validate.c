@@ -142,14 +142,8 @@ static void check_field(struct validator *c, yyjson_mut_val *v, yyjson_mut_val *
                         const struct neap_field *f, const struct kind_path *path)
 {
     if (have_old && (f->flags & NEAP_F_IMMUTABLE) &&
-        !(missing(v) && missing(old)) && !neap_json_equal(v, old)) {
-        struct neap_buf b = NEAP_BUF_INIT;
-        if (v && !yyjson_mut_is_ctn(v))
-            neap_json_write_sorted(&b, v);
-        cause(c, path, "FieldValueInvalid", "Invalid value: %s: field is immutable",
-              b.len ? b.data : "null");
-        neap_buf_done(&b);
-    }
+        !(missing(v) && missing(old)) && !neap_json_equal(v, old))
+        cause(c, path, "FieldValueInvalid", "Invalid value: null: field is immutable");
     if ((f->flags & NEAP_F_MUST) && missing(v)) {
         cause(c, path, "FieldValueRequired", "Required value");
         return;

@@ -192,7 +192,8 @@ static void write_groups(struct diff *d, struct neap_buf *out)
     d->blocks[d->count++] = (struct block){d->a.count, d->b.count, 0};
     for (size_t i = 0; i < d->count; i++) {
         struct block *m = &d->blocks[i];
-        bool changed = m->a > a || m->b > b, last = i + 1 == d->count;
+        bool changed = m->a > a || m->b > b; /* is it the end, but for what is the same? */
+        bool last = m->a + m->n == d->a.count && m->b + m->n == d->b.count;
         show(&g.body, '-', &d->a, a, m->a);
         show(&g.body, '+', &d->b, b, m->b);
         a = m->a;

@@ -3,13 +3,6 @@
 #include "validate.h"
 #include <arpa/inet.h>
 
-static void words_52(struct rest_problems *out, const char *s)
-{
-    rest_words_dns_subdomain(out, s);
-    if (strlen(s) > 52 && out->count < NEAP_ARRAY_LEN(out->list))
-        out->list[out->count++] = "must be no more than 52 characters";
-}
-
 static rest_words *words_of(uint8_t style)
 {
     switch (style) {
@@ -18,8 +11,6 @@ static rest_words *words_of(uint8_t style)
     case NEAP_NAME_SEGMENT:
     case NEAP_NAME_SIGNER:
         return rest_words_segment;
-    case NEAP_NAME_SUBDOMAIN52:
-        return words_52;
     default:
         return rest_words_dns_subdomain;
     }

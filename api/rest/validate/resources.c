@@ -86,11 +86,16 @@ void rest_check_container_resource_name(struct rest_validation *v, path p, const
     }
 }
 
+bool rest_quota_resource_standard(const char *name)
+{
+    return rest_one_of(name, quota_names) || huge(name) ||
+           strncmp(name, "requests.hugepages-", 19) == 0;
+}
+
 void rest_check_quota_resource_name(struct rest_validation *v, path p, const char *name)
 {
     rest_check_resource_name(v, p, name);
-    if (!strchr(name, '/') && !rest_one_of(name, quota_names) && !huge(name) &&
-        strncmp(name, "requests.hugepages-", 19))
+    if (!strchr(name, '/') && !rest_quota_resource_standard(name))
         rest_invalid_string(v, p, name, "must be a standard resource for quota");
 }
 

@@ -233,6 +233,7 @@ void rest_check_resource_name(struct rest_validation *v, path p, const char *nam
 void rest_check_container_resource_name(struct rest_validation *v, path p, const char *name);
 void rest_check_resource_quantity(struct rest_validation *v, path p, const char *name, json *q);
 void rest_check_quota_resource_name(struct rest_validation *v, path p, const char *name);
+bool rest_quota_resource_standard(const char *name);
 bool rest_overcommit_allowed(const char *name);
 /* <0, 0, >0; absent counts as zero. */
 int rest_quantity_compare(json *a, json *b);

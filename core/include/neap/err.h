@@ -34,6 +34,7 @@
     X(UNAVAILABLE, 503, "ServiceUnavailable")                                                      \
     X(TIMEOUT, 504, "Timeout")                                                                     \
     X(NOSPACE, 507, "InsufficientStorage")                                                         \
+    X(PLAIN, 500, "")                                                                              \
     /* never leave the process */                                                                  \
     X(IO, 500, "InternalError")                                                                    \
     X(CANCELLED, 500, "InternalError")                                                             \
