@@ -49,6 +49,8 @@ int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot
  * through, and dies with the call. */
 void neap_script_push_tree(struct neap_script *s, yyjson_mut_doc *doc, yyjson_mut_val *value,
                            bool frozen);
+/* Pushes a plain table: a deep copy. */
+void neap_script_push_copy(struct lua_State *l, yyjson_val *v);
 /* Appends a Lua value as JSON. False with a message: a function, a cycle, a key that is no string. */
 bool neap_script_to_json(struct lua_State *l, int index, struct neap_buf *out, const char **why);
 /* Calls back, on the loop, a moment after something changed in folder <top> or the folders <below> it (names,
