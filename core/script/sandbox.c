@@ -44,12 +44,18 @@ static _Thread_local struct neap_script *watched;
 
 static void over(lua_State *l, lua_Debug *ar)
 {
-    lua_getinfo(l, "Sl", ar);
-    if (ar->currentline > 0)
-        lua_pushfstring(l, "%s:%d: the script took more time than it may", ar->short_src,
-                        ar->currentline);
-    else
+    lua_Debug d;
+    (void)ar;
+    for (int level = 0; lua_getstack(l, level, &d); level++) { /* the innermost may be C's: pcall */
+        lua_getinfo(l, "Sl", &d);
+        if (d.currentline <= 0)
+            continue;
+        lua_pushfstring(l, "%s:%d: ", d.short_src, d.currentline);
         lua_pushliteral(l, "the script took more time than it may");
+        lua_concat(l, 2);
+        lua_error(l);
+    }
+    lua_pushliteral(l, "the script took more time than it may");
     lua_error(l);
 }
 
