@@ -1,6 +1,5 @@
 -- not enough memory
-local t = {}
-for i = 1, 1e9 do
-  t[i] = ("x"):rep(1000000) .. i
+local s = "x"
+while true do
+  s = s .. s
 end
-return t
