@@ -69,7 +69,7 @@ static void found_plugin(void *arg, const char *path, const struct neap_plugin *
                          const struct neap_err *err)
 {
     int *bad = arg;
-    if (err) {
+    if (!p) {
         printf("%-40s BROKEN: %s\n", path, err->message);
         *bad = 1;
         return;

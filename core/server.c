@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+enum { SCHED_PLUGINS_MAX = 32 };
 enum { DRAIN_MS = 5000, CERTIFICATE_SECONDS = 365 * 24 * 3600 };
 
 /* A loop of its own for the controllers and one for the scheduler. */
@@ -50,6 +51,9 @@ struct server {
     char netns_buffer[PATH_MAX], node_name[256];
     const char *netns;
     struct worker control, sched;
+    struct neap_plugin *sched_plugins[SCHED_PLUGINS_MAX];
+    struct neap_sched_loaded sched_loaded[SCHED_PLUGINS_MAX];
+    size_t sched_plugin_count;
     unsigned workers; /* that have not ended */
     char address[64]; /* where it listens, without the port */
     unsigned port;
@@ -397,15 +401,65 @@ static void worker_stop(void *arg)
         neap_sched_stop(w->sched, worker_stopped, w);
 }
 
+static struct neap_sched_options sched_options(const struct server *s)
+{
+    return (struct neap_sched_options){
+        .loop = s->sched.loop,
+        .client = s->sched.client,
+        .clock = &neap_clock_system,
+        .rand = &neap_rand_system,
+        .scheduler_name = option(s, "scheduler_name"),
+        .disabled = option(s, "scheduler_disabled"),
+        .weights = option(s, "scheduler_weights"),
+        .nodes_percent = (unsigned)neap_config_int(s->config, NULL, "scheduler_nodes_percent"),
+        .loaded = s->sched_loaded,
+        .loaded_count = s->sched_plugin_count,
+        .script_dir = option(s, "scheduler_script_dir"),
+        .script_budget_ms =
+            (uint64_t)neap_config_int(s->config, NULL, "scheduler_script_budget")};
+}
+
+/* On its own loop's thread: its scripts are watched there. */
 static void sched_start(void *arg)
 {
     struct worker *w = arg;
-    struct neap_sched_options o = {.loop = w->loop,
-                                   .client = w->client,
-                                   .clock = &neap_clock_system,
-                                   .rand = &neap_rand_system,
-                                   .scheduler_name = "default-scheduler"};
+    struct neap_sched_options o = sched_options(w->server);
     w->sched = neap_sched_start(&o);
+}
+
+static int load_sched_plugin(struct server *s, const char *dir, const char *name,
+                             struct neap_err *err)
+{
+    size_t i = s->sched_plugin_count;
+    if (i == SCHED_PLUGINS_MAX)
+        return neap_err_set(err, NEAP_ECONFIG, "scheduler_plugins: more than %d",
+                            SCHED_PLUGINS_MAX);
+    int rc = neap_plugin_load(dir, "scheduler", name, s->config, &s->sched_plugins[i], err);
+    if (rc)
+        return rc;
+    struct neap_plugin *p = s->sched_plugins[s->sched_plugin_count++];
+    s->sched_loaded[i] = (struct neap_sched_loaded){
+        (const struct neap_scheduler_plugin *)(const void *)neap_plugin_header(p),
+        neap_plugin_host(p, s->sched.loop, s->config, s->instance, s->data_dir, err)};
+    return s->sched_loaded[i].host ? 0 : err->code;
+}
+
+/* The plugins that are configured; all names in its options are right. */
+static int open_sched(struct server *s, struct neap_err *err)
+{
+    char dir[PATH_MAX], name[128];
+    neap_beside(option(s, "plugin_dir"), "plugins", dir, sizeof(dir));
+    for (const char *p = option(s, "scheduler_plugins"); p && *p;) {
+        p += strspn(p, ", ");
+        size_t n = strcspn(p, ", ");
+        snprintf(name, sizeof(name), "%.*s", (int)(n < 127 ? n : 127), p);
+        p += n;
+        int rc = n ? load_sched_plugin(s, dir, name, err) : 0;
+        if (rc)
+            return rc;
+    }
+    struct neap_sched_options o = sched_options(s);
+    return neap_sched_check(&o, err);
 }
 
 static void worker_open(struct server *s, struct worker *w, const char *name)
@@ -422,6 +476,9 @@ static int start_workers(struct server *s, struct neap_err *err)
     neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
     if (neap_config_bool(s->config, NULL, "scheduler")) {
         worker_open(s, &s->sched, "sched");
+        int wrong = open_sched(s, err);
+        if (wrong)
+            return wrong;
         neap_loop_post(s->sched.loop, sched_start, &s->sched);
         s->sched.thread = neap_thread_start(s->sched.loop);
     }
@@ -492,7 +549,7 @@ static void ready(void *arg, const struct neap_err *err)
     }
     struct neap_err why = NEAP_ERR_INIT;
     if (start_workers(s, &why)) {
-        s->code = neap_complain("scripts", &why);
+        s->code = neap_complain("start", &why);
         neap_err_done(&why);
         on_signal(s);
         return;
@@ -578,6 +635,8 @@ static void finish(struct server *s)
     neap_registry_close(s->registry);
     if (s->loop)
         neap_loop_free(s->loop);
+    for (size_t i = 0; i < s->sched_plugin_count; i++)
+        neap_plugin_free(s->sched_plugins[i]);
     if (s->store)
         neap_plugin_free(s->store);
     free(s->agent_cert);

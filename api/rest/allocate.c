@@ -155,6 +155,8 @@ static int check_ip(struct rest_write *w, const struct range *r, const char *ip,
     if (inet_pton(AF_INET, ip, &a) != 1)
         return 0; /* validation has said so */
     uint32_t n = ntohl(a.s_addr);
+    if ((n < r->first || n - r->first >= r->size) && !w->call->options.dry_run)
+        return invalid_ip(w, ip, "the provided network does not match the current range", err);
     if (n < r->first || n - r->first >= r->size) {
         snprintf(why, sizeof(why), "the provided IP (%s) is not in the valid range. The range of valid "
                                    "IPs is %s", ip, rest_of(w->call)->options.service_cidr);
@@ -180,6 +182,51 @@ static void set_ip(struct rest_write *w, const char *ip)
         neap_json_set_at(w->doc, spec, "ipFamilyPolicy", yyjson_mut_str(w->doc, "SingleStack"));
 }
 
+static bool same_list(yyjson_mut_val *a, yyjson_mut_val *b)
+{
+    return a && b ? neap_json_equal(a, b) : a == b;
+}
+
+/* clusterIP and clusterIPs say the same: who writes one means both. */
+static void normalize_ips(struct rest_write *w)
+{
+    yyjson_mut_val *spec = at(w->root, "spec"), *list = at(w->root, "spec.clusterIPs");
+    yyjson_mut_val *old_list = at(w->old_root, "spec.clusterIPs");
+    const char *ip = neap_json_str_at(w->root, "spec.clusterIP");
+    const char *old = w->old_root ? neap_json_str_at(w->old_root, "spec.clusterIP") : NULL;
+    bool external = neap_streq(neap_json_str_at(w->root, "spec.type"), "ExternalName");
+    if (!ip && old && !list && !external) { /* an update that leaves both out keeps them */
+        ip = old;
+        neap_json_set_at(w->doc, spec, "clusterIP", yyjson_mut_strcpy(w->doc, old));
+    }
+    if (!ip || (old && strcmp(ip, old) == 0 && list))
+        return;
+    if (list && (!old || !same_list(list, old_list)))
+        return;
+    list = yyjson_mut_arr(w->doc);
+    yyjson_mut_arr_append(list, yyjson_mut_strcpy(w->doc, ip));
+    neap_json_set_at(w->doc, spec, "clusterIPs", list);
+}
+
+/* An ExternalName has no addresses: those that it had before it became one are dropped. */
+static void drop_ips(struct rest_write *w)
+{
+    static const char *const fields[] = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"};
+    yyjson_mut_val *spec = at(w->root, "spec"), *old = at(w->old_root, "spec");
+    for (size_t i = 0; old && i < NEAP_ARRAY_LEN(fields); i++)
+        if (same_list(yyjson_mut_obj_get(spec, fields[i]), yyjson_mut_obj_get(old, fields[i])))
+            yyjson_mut_obj_remove_key(spec, fields[i]);
+}
+
+static int check_families(struct rest_write *w, struct neap_err *err)
+{
+    struct rest_validation v = {
+        .root = w->root, .old_root = w->old_root, .kind = w->kind, .err = err};
+    normalize_ips(w);
+    rest_validate_service_addresses(&v);
+    return err->cause_count ? rest_err_invalid(err, w->kind, w->name) : 0;
+}
+
 static int allocate_ip(struct rest_write *w, struct neap_err *err)
 {
     struct range r;
@@ -190,10 +237,7 @@ static int allocate_ip(struct rest_write *w, struct neap_err *err)
     if (external) {
         if (is_real_ip(old))
             give_back(w, addresses(), old);
-        static const char *const fields[] = {"clusterIP", "clusterIPs", "ipFamilies",
-                                             "ipFamilyPolicy"};
-        for (size_t i = 0; i < NEAP_ARRAY_LEN(fields); i++)
-            yyjson_mut_obj_remove_key(at(w->root, "spec"), fields[i]);
+        drop_ips(w);
         return 0;
     }
     if (!ip && old)
@@ -361,6 +405,8 @@ int rest_allocate(struct rest_write *w, struct neap_err *err)
         release_ports(w, true);
         return 0;
     }
-    int rc = allocate_ip(w, err);
+    int rc = check_families(w, err);
+    if (!rc)
+        rc = allocate_ip(w, err);
     return rc ? rc : allocate_ports(w, err);
 }

@@ -162,6 +162,7 @@ int rest_body_object(struct neap_call *c, const struct neap_kind *kind,
     rc = check_kind(c, root, group, version, kind_name, err);
     if (rc)
         return rc;
+    rest_call_of(c)->forgets_managers = rest_forgets_managers(root);
     rc = neap_kind_decode(*ret, root, type, c->options.field_validation, &report, &why);
     if (!rc)
         rc = rest_report_finish(c, &report, &why);

@@ -97,6 +97,7 @@ void rest_create(struct neap_call *c)
     if (!*c->kind->group && strcmp(c->kind->resource, "endpoints") == 0)
         neap_call_warn(c, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 "
                           "EndpointSlice");
+    w->forget_managers = rest_call_of(c)->forgets_managers;
     w->operation = REST_CREATE;
     w->change = change;
     w->data = p;

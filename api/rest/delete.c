@@ -31,20 +31,30 @@ static const char *kept(struct neap_call *c, yyjson_mut_val *root, const char *p
     return s ? neap_arena_strdup(c->arena, s) : NULL;
 }
 
+static int parse_options(struct neap_call *c, const struct neap_type *type, yyjson_mut_doc **ret,
+                         struct neap_err *err)
+{
+    static const char protobuf[] = "application/vnd.kubernetes.protobuf", yaml[] = "application/yaml";
+    struct neap_decode_report report = {.arena = c->arena};
+    const char *media = c->content_type ? c->content_type : "";
+    if (strncmp(media, protobuf, sizeof(protobuf) - 1) == 0) /* client-go's own controllers */
+        return neap_protobuf_parse(c->arena, c->body, c->body_len, type, ret, err);
+    if (strncmp(media, yaml, sizeof(yaml) - 1) == 0)
+        return neap_yaml_parse(c->arena, c->body, c->body_len, &report, ret, err);
+    return neap_json_parse(c->arena, c->body, c->body_len, &report, ret, err);
+}
+
 /* The body, when there is one, is DeleteOptions: what it says joins the query's. */
 static int read_options(struct neap_call *c, struct neap_err *err)
 {
-    struct neap_decode_report report = {.arena = c->arena};
     struct neap_call_options *o = &c->options;
     yyjson_mut_doc *doc;
     if (!c->body_len)
         return check_policy(c, err);
     struct neap_err why = NEAP_ERR_INIT;
-    int rc = neap_json_parse(c->arena, c->body, c->body_len, &report, &doc, &why);
-    if (c->content_type && strncmp(c->content_type, "application/yaml", 16) == 0) {
-        neap_err_done(&why);
-        rc = neap_yaml_parse(c->arena, c->body, c->body_len, &report, &doc, &why);
-    }
+    const struct neap_type *type =
+        neap_type_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    int rc = parse_options(c, type, &doc, &why);
     if (rc == NEAP_EBADREQUEST)
         neap_err_wrap(&why, "couldn't get version/kind; json parse error");
     if (rc)
@@ -57,8 +67,6 @@ static int read_options(struct neap_call *c, struct neap_err *err)
                             "no kind \"%s\" is registered for version \"%s\" in scheme "
                             "\"pkg/runtime/scheme.go:111\"",
                             kind, version ? version : "");
-    const struct neap_type *type =
-        neap_type_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
     rc = type ? neap_kind_decode(doc, root, type, NEAP_FV_IGNORE, NULL, err) : 0;
     if (rc)
         return rc;
@@ -104,7 +112,7 @@ static void set_finalizer(yyjson_mut_doc *doc, yyjson_mut_val *root, const char 
         yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(list);
         for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
             if (yyjson_mut_equals_str(e, name))
-                yyjson_mut_arr_iter_remove(&it);
+                neap_json_iter_remove(&it);
         if (!yyjson_mut_arr_size(list))
             neap_json_set_at(doc, root, "metadata.finalizers", NULL);
     }

@@ -34,6 +34,7 @@ struct rest_call {
     struct neap_timer *wait_timer;
     void (*wait_go)(struct neap_call *c);
     uint64_t wait_revision;
+    bool forgets_managers; /* the body had managedFields: [] */
     bool evicting;               /* the deletion is an eviction's */
     const char *status_continue; /* metadata.continue of an error's Status; NULL: none */
 };
@@ -91,6 +92,16 @@ bool rest_write_object(struct neap_call *c, struct neap_buf *out, struct neap_ob
 yyjson_mut_doc *rest_object_doc(struct neap_call *c, const struct neap_object *o,
                                 const struct neap_kind *version);
 
+/* ---- protobuf.c ---- */
+/* The answer is to be protobuf. */
+bool rest_protobuf(const struct neap_call *c);
+/* What <a> asks for has a protobuf form. */
+bool rest_protobuf_can(const struct neap_call *c, const struct neap_accept *a);
+/* JSON in c->reply_buf becomes protobuf. errors: NEAP_ENOTACCEPTABLE: it has no such form. */
+int rest_protobuf_reply(struct neap_call *c, struct neap_err *err);
+/* One event of a watch, given as its line of JSON. */
+bool rest_protobuf_frame(struct neap_buf *out, const char *json, size_t len);
+
 /* ---- table.c ---- */
 void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision,
                      const char *cont, int64_t remaining, bool columns);
@@ -119,6 +130,12 @@ void rest_watch(struct neap_call *c);
 void rest_create(struct neap_call *c);
 void rest_update(struct neap_call *c);
 void rest_patch(struct neap_call *c);
+void rest_apply(struct neap_call *c);
+/* ---- apply.c ---- */
+/* Sets managedFields of w->root for any write but an apply. */
+void rest_managed(struct rest_write *w);
+/* True: an undecoded object has managedFields: [] (decoding drops it). */
+bool rest_forgets_managers(yyjson_mut_val *root);
 void rest_delete(struct neap_call *c);
 void rest_delete_collection(struct neap_call *c);
 void rest_nonresource(struct neap_call *c);
@@ -155,6 +172,8 @@ struct rest_write {
     void (*rename)(struct rest_write *w);
     void *data; /* of change, reply and rename */
     bool may_create;
+    bool applied;         /* change() has seen to managedFields */
+    bool forget_managers; /* the client sent managedFields: [] */
     bool binding; /* the one write that may set a pod's node */
     bool delete_now;    /* change() said so, or the last finalizer went */
     bool delete_marked; /* change() only marked the old object: nothing else is run */
@@ -193,24 +212,14 @@ void rest_write_run(struct rest_write *w);
 int rest_meta_create(struct rest_write *w, struct neap_err *err);
 /* What an update keeps from the old object; immutable metadata. */
 int rest_meta_update(struct rest_write *w, struct neap_err *err);
-/* Names, labels, annotations, owners, finalizers: causes in <err>. */
-void rest_meta_validate(struct rest_write *w, struct neap_err *err);
 /* deletionTimestamp in <grace> seconds from now. */
 void rest_meta_mark_deleted(struct rest_write *w, int64_t grace_s);
-
-/* ---- names.c: the texts of k8s.io/apimachinery validation ---- */
-/* NULL: fine; else why not (static or in <arena>). */
-const char *rest_name_problem(uint8_t style, const char *name, bool prefix, char buf[512]);
-const char *rest_dns_label_problem(const char *s);
-const char *rest_dns_subdomain_problem(const char *s);
-const char *rest_qualified_name_problem(const char *s, char buf[512]);
-const char *rest_label_value_problem(const char *s, char buf[512]);
 
 /* ---- strategy.c ---- */
 /* Resets, generation, status at create, a kind's own preparation, by the tables and hooks. */
 int rest_prepare_create(struct rest_write *w, struct neap_err *err);
 int rest_prepare_update(struct rest_write *w, struct neap_err *err);
-/* Allocations that join the transaction (Services); before the commit, also in a dry run. */
+/* Allocations that join the transaction (Services); before the validation, also in a dry run. */
 int rest_allocate(struct rest_write *w, struct neap_err *err);
 /* Built-in admission, then the scripts'. */
 int rest_admit(struct rest_write *w, struct neap_err *err);
@@ -224,10 +233,17 @@ struct rest_validation {
     yyjson_mut_val *root, *old_root; /* old: NULL at create */
     const struct neap_kind *kind;
     const struct neap_subresource *subresource;
-    struct neap_call *call;
+    bool binding; /* the write that sets a pod's node */
     struct neap_err *err;
 };
+/* Name, labels, annotations, owners, finalizers. */
+void rest_validate_metadata(struct rest_validation *v);
+/* Only a Service's addresses and families: before addresses are chosen. */
+void rest_validate_service_addresses(struct rest_validation *v);
+/* What the kind's own rules say. */
 void rest_validate_kind(struct rest_validation *v);
+/* All: metadata, the kind's own rules, then what the tables know and nobody said yet. */
+void rest_validate(struct rest_validation *v);
 
 /* ---- discovery.c, openapi.c, health.c: answer true when the path is theirs ---- */
 bool rest_discovery(struct neap_call *c);

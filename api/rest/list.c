@@ -146,7 +146,8 @@ static void answer_stream(struct list *l)
     struct neap_call *c = l->call;
     struct neap_buf *out = &c->reply_buf;
     const struct neap_accept *a = rest_call_of(c)->accept;
-    bool whole = c->internal || c->options.pretty || (a && a->media == NEAP_MEDIA_YAML);
+    bool whole = c->internal || c->options.pretty ||
+                 (a && (a->media == NEAP_MEDIA_YAML || a->media == NEAP_MEDIA_PROTOBUF));
     write_head(l, out);
     if (!l->table)
         write_continue(out, NULL, -1);

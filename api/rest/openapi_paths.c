@@ -50,7 +50,8 @@ static void parameters(struct openapi_writer *w, const struct operation *o)
 
 static const char *const patch_types[] = {"application/json-patch+json",
                                           "application/merge-patch+json",
-                                          "application/strategic-merge-patch+json"};
+                                          "application/strategic-merge-patch+json",
+                                          "application/apply-patch+yaml"};
 
 static void media(struct openapi_writer *w, const char *type, const char *schema)
 {

@@ -82,6 +82,7 @@ static int change(struct rest_write *w, struct neap_err *err)
     rc = check_kind(w, err);
     if (rc)
         return rc;
+    w->forget_managers = rest_forgets_managers(w->root);
     yyjson_mut_val *shown = yyjson_mut_val_mut_copy(p->doc, w->root);
     rc = neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report,
                           &why);
@@ -117,16 +118,24 @@ static int parse(struct neap_call *c, struct patch *p, struct neap_err *err)
 
 static int check_type(struct neap_call *c, struct neap_err *err)
 {
-    if (c->patch_type != NEAP_PATCH_T_NONE && c->patch_type != NEAP_PATCH_T_APPLY)
+    static const struct neap_kind options = {.group = "meta.k8s.io", .kind = "PatchOptions"};
+    if (c->patch_type == NEAP_PATCH_T_NONE)
+        return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
+                            "the body of the request was in an unknown format - accepted media types "
+                            "include: application/json-patch+json, application/merge-patch+json, "
+                            "application/strategic-merge-patch+json, application/apply-patch+yaml");
+    if (c->options.force < 0)
         return 0;
-    return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
-                        "the body of the request was in an unknown format - accepted media types "
-                        "include: application/json-patch+json, application/merge-patch+json, "
-                        "application/strategic-merge-patch+json");
+    neap_err_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+    return rest_err_invalid(err, &options, "");
 }
 
 void rest_patch(struct neap_call *c)
 {
+    if (c->patch_type == NEAP_PATCH_T_APPLY) {
+        rest_apply(c);
+        return;
+    }
     struct rest_write *w = rest_write_new(c);
     struct patch *p = neap_arena_calloc(c->arena, sizeof(*p));
     if (!w || !p) {

@@ -6,8 +6,10 @@ static bool meta_transform(const struct neap_accept *a)
     return neap_streq(a->g, "meta.k8s.io") && (neap_streq(a->v, "v1") || neap_streq(a->v, "v1beta1"));
 }
 
-static bool can_serve(const struct neap_accept *a, bool table)
+static bool can_serve(const struct neap_call *c, const struct neap_accept *a, bool table)
 {
+    if (a->media == NEAP_MEDIA_PROTOBUF)
+        return (!a->as || table) && rest_protobuf_can(c, a);
     if (a->media != NEAP_MEDIA_JSON && a->media != NEAP_MEDIA_YAML)
         return false;
     if (!a->as)
@@ -23,7 +25,7 @@ int rest_negotiate(struct neap_call *c, bool table, struct neap_err *err)
     bool transform = false;
     rc->accept_count = neap_wire_accept_parse(c->arena, c->accept, &rc->accepts);
     for (unsigned i = 0; i < rc->accept_count; i++) {
-        if (can_serve(&rc->accepts[i], table)) {
+        if (can_serve(c, &rc->accepts[i], table)) {
             rc->accept = &rc->accepts[i];
             return 0;
         }
@@ -32,12 +34,13 @@ int rest_negotiate(struct neap_call *c, bool table, struct neap_err *err)
     if (transform)
         return neap_err_set(err, NEAP_ENOTACCEPTABLE,
                             "only the following media types are accepted: application/json, "
-                            "application/yaml");
+                            "application/yaml, application/vnd.kubernetes.protobuf");
     bool watch = c->verb == NEAP_WATCH || c->verb == NEAP_LIST;
     return neap_err_set(err, NEAP_ENOTACCEPTABLE,
                         "406: Not Acceptable\n\nAvailable representations: application/json, "
-                        "application/yaml%s",
-                        watch ? ", application/json;stream=watch" : "");
+                        "application/yaml, application/vnd.kubernetes.protobuf%s",
+                        watch ? ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+                              : "");
 }
 
 bool rest_wants(const struct neap_call *c, const char *as)
@@ -142,6 +145,13 @@ void rest_reply_json(struct neap_call *c, int status)
 {
     c->status = status;
     c->reply_type = "application/json";
+    if (rest_protobuf(c)) {
+        if (rest_protobuf_reply(c, &c->err))
+            rest_fail(c);
+        else
+            rest_finish(c);
+        return;
+    }
     if (yaml(c)) {
         if (!to_yaml(c))
             return;

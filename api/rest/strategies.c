@@ -63,11 +63,29 @@ const char *rest_pod_qos(yyjson_mut_val *spec)
     return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
+/* A pod with gates waits: it says so from the start, whoever the scheduler is. */
+static void say_gated(struct rest_write *w, yyjson_mut_val *status)
+{
+    char now[32];
+    if (!yyjson_mut_arr_size(at(w->root, "spec.schedulingGates")))
+        return;
+    neap_time_format(neap_clock_wall(rest_of(w->call)->options.clock), now);
+    yyjson_mut_val *list = yyjson_mut_arr(w->doc), *c = yyjson_mut_arr_add_obj(w->doc, list);
+    put(w, c, "type", text(w, "PodScheduled"));
+    put(w, c, "status", text(w, "False"));
+    put(w, c, "lastProbeTime", yyjson_mut_null(w->doc));
+    put(w, c, "lastTransitionTime", text(w, now));
+    put(w, c, "reason", text(w, "SchedulingGated"));
+    put(w, c, "message", text(w, "Scheduling is blocked due to non-empty scheduling gates"));
+    put(w, status, "conditions", list);
+}
+
 static int pod_create(struct rest_write *w, struct neap_err *err)
 {
     (void)err;
     yyjson_mut_val *status = yyjson_mut_obj(w->doc);
     put(w, status, "phase", text(w, "Pending"));
+    say_gated(w, status);
     put(w, status, "qosClass", text(w, rest_pod_qos(at(w->root, "spec"))));
     set(w, "status", status);
     return 0;

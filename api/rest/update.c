@@ -94,6 +94,7 @@ void rest_update(struct neap_call *c)
         return;
     }
     p->body = yyjson_mut_doc_get_root(p->doc);
+    w->forget_managers = rest_call_of(c)->forgets_managers;
     w->operation = REST_UPDATE;
     w->may_create = c->kind->create_on_update && !w->subresource;
     w->change = change;

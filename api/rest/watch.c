@@ -153,9 +153,8 @@ static int live_next(struct watch *w, struct neap_buf *out)
     return 0;
 }
 
-static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+static int json_read(struct watch *w, struct neap_buf *out, size_t want)
 {
-    struct watch *w = neap_container_of(b, struct watch, body);
     size_t start = out->len;
     while (out->len - start < want) {
         if (w->ended)
@@ -171,6 +170,34 @@ static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
             return out->len > start;
     }
     return 1;
+}
+
+/* Event by event: each line becomes a frame. */
+static int protobuf_read(struct watch *w, struct neap_buf *out, size_t want)
+{
+    NEAP_CLEANUP_BUF struct neap_buf lines = NEAP_BUF_INIT;
+    size_t start = out->len;
+    int rc = 1;
+    while (rc == 1 && out->len - start < want) {
+        neap_buf_reset(&lines);
+        rc = json_read(w, &lines, 1);
+        for (size_t at = 0; at < lines.len;) {
+            const char *end = memchr(lines.data + at, '\n', lines.len - at);
+            size_t n = end ? (size_t)(end - lines.data) - at : lines.len - at;
+            if (!rest_protobuf_frame(out, lines.data + at, n)) {
+                w->ended = true;
+                return -1;
+            }
+            at += n + 1;
+        }
+    }
+    return rc == 0 ? out->len > start : rc;
+}
+
+static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+{
+    struct watch *w = neap_container_of(b, struct watch, body);
+    return rest_protobuf(w->call) ? protobuf_read(w, out, want) : json_read(w, out, want);
 }
 
 static void body_close(struct neap_body *b)
@@ -245,7 +272,8 @@ static void start(struct neap_call *c)
     struct neap_err err = NEAP_ERR_INIT;
     int rc = open_watch(w, after, &err);
     c->status = 200;
-    c->reply_type = "application/json;stream=watch";
+    c->reply_type = rest_protobuf(c) ? "application/vnd.kubernetes.protobuf;stream=watch"
+                                     : "application/json;stream=watch";
     if (rc == NEAP_EEXPIRED) { /* told in the stream, as the real server does */
         frame_error(&c->reply_buf, NEAP_EEXPIRED, err.message);
         w->snapshot = neap_snapshot_unpin(w->snapshot);

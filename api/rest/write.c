@@ -32,7 +32,7 @@ static void attempt_done(struct rest_write *w)
     w->owned_count = w->op_count = 0;
     w->doc = NULL;
     w->root = w->old_root = NULL;
-    w->created = w->delete_now = w->delete_marked = false;
+    w->created = w->delete_now = w->delete_marked = w->applied = false;
 }
 
 static void end(struct rest_write *w)
@@ -143,11 +143,9 @@ static int validate(struct rest_write *w, struct neap_err *err)
                                 .old_root = w->old_root,
                                 .kind = w->kind,
                                 .subresource = w->subresource,
-                                .call = w->call,
+                                .binding = w->binding,
                                 .err = err};
-    rest_meta_validate(w, err);
-    neap_kind_validate(w->root, w->old_root, w->kind, err);
-    rest_validate_kind(&v);
+    rest_validate(&v);
     if (!err->code)
         return 0;
     if (err->code == NEAP_EINVALID)
@@ -239,19 +237,34 @@ static int make(struct rest_write *w, struct neap_err *err)
         rc = check_preconditions(w, err);
     if (!rc)
         rc = w->change(w, err);
-    if (rc || w->delete_now || w->delete_marked)
+    if (rc || w->delete_marked)
         return rc;
+    if (w->delete_now)
+        return rest_allocate(w, err); /* gives back what the object held */
     if (w->old_root) /* as the new one was: zero values dropped, so that the two compare */
         neap_kind_decode(w->doc, w->old_root, w->kind->type, NEAP_FV_IGNORE, NULL, err);
     neap_kind_default(w->doc, w->root, w->kind);
+    rest_managed(w); /* before what the server itself changes: that belongs to nobody */
     rc = rest_admit(w, err);
     if (!rc)
         rc = w->created ? rest_prepare_create(w, err) : rest_prepare_update(w, err);
-    if (!rc)
-        rc = validate(w, err);
     if (!rc && last_finalizer_gone(w))
         w->delete_now = true;
-    return rc;
+    if (!rc)
+        rc = rest_allocate(w, err);
+    return rc ? rc : validate(w, err);
+}
+
+/* What would be there, at the revision that is. */
+static void succeed_dry(struct rest_write *w)
+{
+    struct neap_object *shown = neap_object_ref(w->delete_now ? w->old : w->draft);
+    if (w->old && !w->delete_now) {
+        neap_object_unref(shown);
+        shown = neap_object_at_revision(w->draft, neap_object_revision(w->old));
+    }
+    succeed(w, shown);
+    neap_object_unref(shown);
 }
 
 void rest_write_run(struct rest_write *w)
@@ -266,19 +279,14 @@ void rest_write_run(struct rest_write *w)
         w->rename(w);
         rc = make(w, &c->err);
     }
-    if (!rc && !w->delete_now) {
-        rc = w->delete_marked ? 0 : rest_allocate(w, &c->err);
-        if (!rc)
-            rc = make_draft(w, &c->err);
-    } else if (!rc) {
-        rc = rest_allocate(w, &c->err); /* gives back what the object held */
-    }
+    if (!rc && !w->delete_now)
+        rc = make_draft(w, &c->err);
     if (rc) {
         fail(w);
         return;
     }
     if (c->options.dry_run)
-        succeed(w, w->delete_now ? w->old : w->draft);
+        succeed_dry(w);
     else if (!w->delete_now && unchanged(w))
         succeed(w, w->old);
     else

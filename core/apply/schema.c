@@ -255,20 +255,25 @@ void pairs_init(struct pairs *p, const struct schema *s, yyjson_mut_val *l, yyjs
 
 /* ---- items ---- */
 
+/* A fixed default, or the zero of a field that is always printed. */
 static bool scalar_default(const struct neap_field *f, bool only, struct scalar *ret)
 {
+    const char *json = f && !f->default_kinds ? f->default_json : NULL;
     *ret = (struct scalar){.type = SCALAR_STRING, .s = ""};
-    if (f && f->default_json && f->default_json[0] == '"' && !f->default_kinds) {
-        ret->s = f->default_json + 1;
+    if (!f)
+        return false;
+    if (json && *json == '"') {
+        ret->s = json + 1;
         ret->len = (uint32_t)strlen(ret->s) - 1;
         return true;
     }
-    if (!f || f->shape.value != NEAP_T_STRING) {
-        *ret = (struct scalar){.type = SCALAR_INT};
-        return f && f->zero == NEAP_ZERO_EMIT;
-    }
-    /* an optional name that alone is the key, as that of a reference */
-    return f->zero == NEAP_ZERO_EMIT || (only && f->zero == NEAP_ZERO_DROP);
+    if (f->shape.value == NEAP_T_STRING) /* an optional name that alone is the key: a reference's */
+        return f->zero == NEAP_ZERO_EMIT || (only && f->zero == NEAP_ZERO_DROP);
+    if (f->shape.value == NEAP_T_BOOL)
+        *ret = (struct scalar){.type = SCALAR_BOOL, .b = json && *json == 't'};
+    else
+        *ret = (struct scalar){.type = SCALAR_INT, .i = json ? strtoll(json, NULL, 10) : 0};
+    return json || f->zero == NEAP_ZERO_EMIT;
 }
 
 static int key_order(const void *a, const void *b)

@@ -44,14 +44,53 @@ static const char *go_type(yyjson_mut_val *v)
                                    : "map[string]interface {}";
 }
 
-static void value_print(struct neap_buf *out, yyjson_mut_val *v)
+/* A value as Go prints it: plainly (%v), or in its own syntax (%#v). */
+static void go_value(struct neap_buf *out, yyjson_mut_val *v, bool syntax)
 {
-    neap_json_write_sorted(out, v);
+    const char *between = "";
+    if (yyjson_mut_is_arr(v)) {
+        yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
+        neap_buf_str(out, syntax ? "[]interface {}{" : "[");
+        for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
+            neap_buf_str(out, between);
+            go_value(out, e, syntax);
+            between = syntax ? ", " : " ";
+        }
+        neap_buf_char(out, syntax ? '}' : ']');
+    } else if (yyjson_mut_is_obj(v)) {
+        struct schema map = {.what = SCHEMA_MAP};
+        struct pairs p;
+        pairs_init(&p, &map, v, NULL, false);
+        neap_buf_str(out, syntax ? "map[string]interface {}{" : "map[");
+        for (size_t i = 0; i < p.count; i++) {
+            neap_buf_printf(out, syntax ? "%s\"%.*s\":" : "%s%.*s:", between, (int)p.at[i].len,
+                            p.at[i].name);
+            go_value(out, p.at[i].l, syntax);
+            between = syntax ? ", " : " ";
+        }
+        pairs_done(&p);
+        neap_buf_char(out, syntax ? '}' : ']');
+    } else if (yyjson_mut_is_null(v)) {
+        neap_buf_str(out, syntax ? "interface {}(nil)" : "<nil>");
+    } else if (yyjson_mut_is_str(v) && !syntax) {
+        neap_buf_append(out, yyjson_mut_get_str(v), yyjson_mut_get_len(v));
+    } else {
+        neap_json_write_sorted(out, v);
+    }
+}
+
+static void unexpected(struct validator *x, const char *what, yyjson_mut_val *v, bool syntax)
+{
+    struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+    neap_buf_append(&b, "", 0);
+    go_value(&b, v, syntax);
+    bad(x,
+        syntax ? "expected %s, got &value.valueUnstructured{Value:%s}" : "expected %s, got &{%s}",
+        what, b.data);
 }
 
 static void validate_scalar(struct validator *x, const struct schema *s, yyjson_mut_val *v)
 {
-    struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
     switch (s->scalar) {
     case NEAP_T_INT32:
     case NEAP_T_INT64:
@@ -60,21 +99,17 @@ static void validate_scalar(struct validator *x, const struct schema *s, yyjson_
             bad(x, "expected numeric (int or float), got %s", go_type(v));
         return;
     case NEAP_T_BOOL:
-        value_print(&b, v);
         if (!yyjson_mut_is_bool(v))
-            bad(x, "expected boolean, got %s", b.data);
+            unexpected(x, "boolean", v, false);
         return;
-    case NEAP_T_QUANTITY:
-    case NEAP_T_INT_OR_STRING:
-    case NEAP_T_RAW:
-        value_print(&b, v);
-        if (yyjson_mut_is_ctn(v))
-            bad(x, "expected any scalar, got %s", b.data);
-        return;
-    default:
-        value_print(&b, v);
+    case NEAP_T_STRING:
+    case NEAP_T_BYTES:
         if (!yyjson_mut_is_str(v))
-            bad(x, "expected string, got &value.valueUnstructured{Value:%s}", b.data);
+            unexpected(x, "string", v, true);
+        return;
+    default: /* quantities, times: what they are is seen when they are decoded */
+        if (yyjson_mut_is_ctn(v))
+            unexpected(x, "any scalar", v, false);
     }
 }
 
@@ -83,9 +118,7 @@ static void validate_map(struct validator *x, const struct schema *s, yyjson_mut
     size_t len = x->path.len;
     struct pairs p;
     if (!yyjson_mut_is_obj(v)) {
-        struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
-        value_print(&b, v);
-        bad(x, "expected map, got &{%s}", b.data);
+        unexpected(x, "map", v, false);
         return;
     }
     pairs_init(&p, s, v, NULL, false);
@@ -111,15 +144,14 @@ static void validate_items(struct validator *x, const struct schema *s, yyjson_m
         bad(x, "element %zu: %s", i, err.message ? err.message : "");
         return;
     }
-    for (i = 0; i + 1 < list.count; i++) {
-        struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
-        if (element_compare(&list.sorted[i].at, &list.sorted[i + 1].at) != 0)
-            continue;
-        element_print(&b, &list.sorted[i].at);
-        bad(x, "duplicate entries for key %s", b.data);
-    }
     for (i = 0; i < list.count && x->errors < ERRORS_MAX; i++) {
-        element_print(&x->path, &list.at[i].at);
+        const struct element *at = &list.at[i].at;
+        if (items_find(&list, at, NULL)->index != i) {
+            struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+            element_print(&b, at);
+            bad(x, "duplicate entries for key %s", b.data);
+        }
+        element_print(&x->path, at);
         validate(x, &item, list.at[i].value);
         x->path.len = len;
     }
@@ -130,9 +162,7 @@ static void validate_list(struct validator *x, const struct schema *s, yyjson_mu
     size_t len = x->path.len, i = 0;
     struct schema item = schema_of_item(s);
     if (!yyjson_mut_is_arr(v)) {
-        struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
-        value_print(&b, v);
-        bad(x, "expected list, got &{%s}", b.data);
+        unexpected(x, "list", v, false);
         return;
     }
     if (!s->atomic) {

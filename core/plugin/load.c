@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <neap/plugin/network.h>
 #include <neap/plugin/runtime.h>
+#include <neap/plugin/scheduler.h>
 #include <neap/plugin/store.h>
 #include <sys/stat.h>
 
@@ -56,6 +57,8 @@ static const struct slot_row proxy_slots[] = {ROW(neap_proxy_plugin, configure),
                                               ROW(neap_proxy_plugin, set),
                                               ROW(neap_proxy_plugin, remove),
                                               {NULL, 0}};
+static const struct slot_row scheduler_slots[] = {ROW(neap_scheduler_plugin, configure),
+                                                  {NULL, 0}};
 
 static const struct kind_row {
     const char *name;
@@ -66,7 +69,7 @@ static const struct kind_row {
     [NEAP_PLUGIN_NETWORK] = {"network", network_slots},
     [NEAP_PLUGIN_PROXY] = {"proxy", proxy_slots},
     [NEAP_PLUGIN_VOLUME] = {"volume", NULL},
-    [NEAP_PLUGIN_SCHEDULER] = {"scheduler", NULL},
+    [NEAP_PLUGIN_SCHEDULER] = {"scheduler", scheduler_slots},
 };
 
 const char *neap_plugin_kind_name(enum neap_plugin_kind kind)

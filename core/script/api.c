@@ -618,7 +618,7 @@ static int api_resource(lua_State *l)
     return 1;
 }
 
-/* A controller and an admission rule are tables: the engine checks what is in them. */
+/* A controller, an admission rule, a scheduler's policy are tables: the engine checks what is in them. */
 static int api_declare(lua_State *l)
 {
     luaL_checktype(l, 1, LUA_TTABLE);
@@ -653,8 +653,12 @@ void script_api_open(struct neap_script *s)
                                          {"controller", api_declare},
                                          {"admission", api_declare},
                                          {NULL, NULL}};
+    static const luaL_Reg scheduler[] = {
+        {"score", api_declare}, {"filter", api_declare}, {NULL, NULL}};
     lua_State *l = s->l;
     luaL_newlib(l, functions);
+    luaL_newlib(l, scheduler);
+    lua_setfield(l, -2, "scheduler");
     lua_pushlightuserdata(l, NULL);
     lua_setfield(l, -2, "null");
     lua_pushstring(l, s->options.ca_pem ? s->options.ca_pem : "");

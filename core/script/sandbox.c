@@ -29,8 +29,10 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size)
         free(ptr);
         return NULL;
     }
-    if (size > old && s->memory + size - old > s->options.memory_max)
-        return NULL; /* Lua raises "not enough memory" */
+    /* Lua raises "not enough memory". What the host itself pushes between runs is not refused: there
+     * nothing would catch the error. */
+    if (size > old && s->armed && s->memory + size - old > s->options.memory_max)
+        return NULL;
     void *p = realloc(ptr, size);
     if (p)
         s->memory += size - old;

@@ -15,7 +15,7 @@ struct script_root {
     struct neap_object *object;
     yyjson_doc *doc;
     yyjson_mut_doc *tree; /* instead of an object: a document being made, borrowed */
-    bool dead;
+    bool dead, borrowed; /* borrowed: doc is the pusher's */
     struct script_root *next; /* of the item */
 };
 

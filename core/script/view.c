@@ -14,7 +14,8 @@ void script_root_unref(struct script_root *r)
 {
     if (--r->refs)
         return;
-    yyjson_doc_free(r->doc);
+    if (!r->borrowed)
+        yyjson_doc_free(r->doc);
     neap_object_unref(r->object);
     free(r);
 }
@@ -24,7 +25,8 @@ void script_roots_end(struct neap_item *i)
     for (struct script_root *r = i->roots, *next; r; r = next) {
         next = r->next;
         r->dead = true;
-        yyjson_doc_free(r->doc);
+        if (!r->borrowed)
+            yyjson_doc_free(r->doc);
         r->doc = NULL;
         r->object = neap_object_unref(r->object);
         script_root_unref(r);
@@ -55,6 +57,14 @@ void neap_script_push_object(struct neap_script *s, struct neap_object *o)
     if (!s->current)
         s->current = script_item_new(s);
     script_view_push(s, s->l, o);
+}
+
+void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjson_doc *doc)
+{
+    neap_script_push_object(s, o);
+    struct script_root *r = s->current->roots; /* the newest */
+    r->doc = doc;
+    r->borrowed = doc != NULL;
 }
 
 /* ---- values ---- */

@@ -168,7 +168,7 @@ def make(directory, programs, wanted):
     base = Tree()
     busybox(base, directory)
     put("busybox", want(REPO + "busybox:"), base.done(), Cmd=["sh"])
-    if programs.get("agnhost"):
+    if os.path.exists(programs.get("agnhost", "")):
         put("agnhost", want(REPO + "agnhost:"), make_agnhost(directory, programs), Entrypoint=["/agnhost"], Cmd=["pause"])
     tree = Tree()
     tree.copy(compiled(directory, "pause", PAUSE), "pause")

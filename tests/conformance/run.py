@@ -27,7 +27,7 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cac
 def build():
     """The suite and the programs of its images, once."""
     programs = {"e2e": os.path.join(CACHE, "e2e.test"), "agnhost": os.path.join(CACHE, "agnhost")}
-    if not all(os.path.exists(p) for p in programs.values()):
+    if not os.path.exists(programs["e2e"]) or not (os.path.exists(programs["agnhost"]) or os.environ.get("NEAP_NO_AGNHOST")):
         subprocess.run([os.path.join(HERE, "build"), CACHE, VERSION], check=True)
     return programs
 

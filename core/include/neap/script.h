@@ -39,6 +39,8 @@ struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_
 /* Pushes a frozen view of an object that lives as long as the running item. For use between the push of a
  * function and neap_script_start(): the view belongs to that item. */
 void neap_script_push_object(struct neap_script *s, struct neap_object *o);
+/* The same with the object's document, borrowed until the item ends: nothing is parsed. */
+void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjson_doc *doc);
 /* Runs body(l) now, protected and within <budget_ms> of processor time (0: the state's); it finds <arg> as
  * light userdata at index 1. Reads see <snapshot> (borrowed); nothing may wait. errors: NEAP_ETIMEOUT,
  * NEAP_EINTERNAL, "FILE:LINE: text". */

@@ -278,7 +278,14 @@ static void refused(void **state)
         {POD(",\"managedFields\":[]}"), NEAP_EBADREQUEST, "metadata.managedFields must be nil"},
         {POD("},\"specs\":{}"), NEAP_EINTERNAL, TYPED ".specs: field not declared in schema"},
         {POD("},\"spec\":[]"), NEAP_EINTERNAL, NULL},
-        {POD("},\"spec\":{\"containers\":{}}"), NEAP_EINTERNAL, NULL},
+        {POD("},\"spec\":{\"containers\":{\"a\":[1,{\"c\":null}]}}"), NEAP_EINTERNAL,
+         TYPED ".spec.containers: expected list, got &{map[a:[1 map[c:<nil>]]]}"},
+        {POD("},\"spec\":{\"nodeName\":{\"b\":1,\"a\":[\"x\",null]}}"), NEAP_EINTERNAL,
+         TYPED
+         ".spec.nodeName: expected string, got &value.valueUnstructured{Value:map[string]interface "
+         "{}{\"a\":[]interface {}{\"x\", interface {}(nil)}, \"b\":1}}"},
+        {POD("},\"spec\":{\"imagePullSecrets\":[{},{}]}"), NEAP_EINTERNAL,
+         TYPED ".spec.imagePullSecrets: duplicate entries for key [name=\"\"]"},
         {POD("},\"spec\":{\"containers\":[null]}"), NEAP_EINTERNAL,
          TYPED
          ".spec.containers: element 0: associative list with keys may not have a null element"},
@@ -288,7 +295,7 @@ static void refused(void **state)
         {POD("},\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"a\"}]}"), NEAP_EINTERNAL,
          TYPED ".spec.containers: duplicate entries for key [name=\"a\"]"},
         {POD("},\"spec\":{\"priority\":\"x\",\"hostIPC\":1}"), NEAP_EINTERNAL,
-         TYPED "errors:\n  .spec.hostIPC: expected boolean, got 1\n  .spec.priority: expected "
+         TYPED "errors:\n  .spec.hostIPC: expected boolean, got &{1}\n  .spec.priority: expected "
                "numeric (int or "
                "float), got string"},
         {POD(",\"finalizers\":[\"a\",\"a\"]}"), NEAP_EINTERNAL,

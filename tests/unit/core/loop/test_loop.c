@@ -124,10 +124,16 @@ static void work_done(void *arg)
     neap_loop_stop(f->loop);
 }
 
+static void start_work(void *arg)
+{
+    struct fixture *f = arg;
+    neap_loop_work(f->loop, work, work_done, f);
+}
+
 static void test_work_runs_off_the_loop(void **state)
 {
     struct fixture *f = *state;
-    neap_loop_work(f->loop, work, work_done, f);
+    neap_loop_post(f->loop, start_work, f); /* a loop that does not run yet is anybody's */
     neap_loop_run(f->loop);
     assert_int_equal(f->count, 1);
 }

@@ -1,0 +1,150 @@
+/* Server-side apply (PATCH application/apply-patch+yaml), and managedFields of every other write.
+ * Source: Kubernetes documentation, "Server-Side Apply"; words asked of the real server. */
+#include "internal.h"
+
+#include <neap/apply.h>
+
+enum { MANAGER_MAX = 128 };
+
+/* The option, or what stands before the first '/' of the user agent. */
+static const char *manager_of(struct neap_call *c)
+{
+    const char *given = c->options.field_manager, *agent = c->user_agent ? c->user_agent : "";
+    if (given && *given)
+        return given;
+    size_t n = strcspn(agent, "/");
+    const char *name = neap_arena_strndup(c->arena, agent, n < MANAGER_MAX ? n : MANAGER_MAX);
+    return name ? name : "";
+}
+
+static struct neap_apply_write describe(struct rest_write *w)
+{
+    struct neap_call *c = w->call;
+    return (struct neap_apply_write){.kind = w->kind,
+                                     .manager = manager_of(c),
+                                     .subresource = w->subresource ? w->subresource->name : NULL,
+                                     .now_ns = neap_clock_wall(rest_of(c)->options.clock),
+                                     .forget = w->forget_managers,
+                                     .force = c->options.force == 1};
+}
+
+bool rest_forgets_managers(yyjson_mut_val *root)
+{
+    yyjson_mut_val *list = neap_json_at(root, "metadata.managedFields");
+    return list && yyjson_mut_is_arr(list) && yyjson_mut_arr_size(list) == 0;
+}
+
+void rest_managed(struct rest_write *w)
+{
+    struct neap_apply_write a = describe(w);
+    if (!w->applied)
+        neap_managed_update(w->call->arena, &a, w->doc, w->old_root, w->root);
+}
+
+/* ---- apply ---- */
+
+struct apply {
+    yyjson_mut_doc *doc;
+    yyjson_mut_val *config;
+};
+
+static int check_meta(struct rest_write *w, yyjson_mut_val *config, struct neap_err *err)
+{
+    const char *uid = neap_json_str_at(config, "metadata.uid");
+    const char *version = neap_json_str_at(config, "metadata.resourceVersion");
+    const char *name = neap_json_str_at(config, "metadata.name"), *ns = neap_json_str_at(config, "metadata.namespace");
+    char current[24];
+    if (name && *name && strcmp(name, w->name) != 0)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "the name of the object (%s) does not match the name on the URL (%s)", name, w->name);
+    if (ns && *ns && !neap_streq(ns, w->namespace_))
+        return neap_err_set(err, NEAP_EBADREQUEST, "the namespace of the provided object does not match the namespace "
+                                                   "sent on the request");
+    if (!w->old) {
+        if (uid && *uid) {
+            neap_err_set(err, NEAP_ECONFLICT,
+                         "Operation cannot be fulfilled on %s%s%s \"%s\": uid mismatch: the provided object specified "
+                         "uid %s, and no existing object was found",
+                         w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name, uid);
+            neap_err_about(err, w->kind->group, w->kind->resource, w->name);
+        }
+        return err->code;
+    }
+    snprintf(current, sizeof(current), "%llu", (unsigned long long)neap_object_revision(w->old));
+    if ((version && *version && strcmp(version, current) != 0) ||
+        (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0))
+        return rest_err_conflict_modified(err, w->kind, w->name);
+    return 0;
+}
+
+static int change(struct rest_write *w, struct neap_err *err)
+{
+    struct neap_call *c = w->call;
+    struct apply *p = w->data;
+    struct neap_apply_write a = describe(w);
+    struct neap_decode_report report = {.arena = c->arena};
+    w->doc = p->doc;
+    w->applied = true;
+    int rc = check_meta(w, p->config, err);
+    if (rc)
+        return rc;
+    yyjson_mut_val *config = yyjson_mut_val_mut_copy(p->doc, p->config);
+    rc = neap_apply(c->arena, &a, p->doc, w->old_root, config, &w->root, NULL, err);
+    if (rc)
+        return rc;
+    rc = neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report, err);
+    if (!rc)
+        rc = rest_report_finish(c, &report, err);
+    if (!rc && !neap_json_str_at(w->root, "metadata.name"))
+        neap_json_set_at(p->doc, w->root, "metadata.name", yyjson_mut_strcpy(p->doc, w->name));
+    return rc;
+}
+
+static int check_options(struct neap_call *c, struct neap_err *err)
+{
+    static const struct neap_kind options = {.group = "meta.k8s.io", .kind = "PatchOptions"};
+    const char *manager = c->options.field_manager;
+    if (!manager || !*manager)
+        neap_err_cause(err, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
+    return err->code ? rest_err_invalid(err, &options, "") : 0;
+}
+
+static int check_body(struct neap_call *c, struct apply *p, struct neap_err *err)
+{
+    char want[128];
+    const char *kind = neap_json_str_at(p->config, "kind"), *version = neap_json_str_at(p->config, "apiVersion");
+    neap_kind_api_version(c->kind, want);
+    if (!yyjson_mut_is_obj(p->config))
+        return neap_err_set(err, NEAP_EBADREQUEST, "error decoding YAML: the patch is no object");
+    if (!rest_call_of(c)->subresource && (!neap_streq(kind, c->kind->kind) || !neap_streq(version, want)))
+        return neap_err_set(err, NEAP_EBADREQUEST, "the applied object is a %s of %s, not a %s of %s",
+                            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", c->kind->kind, want);
+    return 0;
+}
+
+void rest_apply(struct neap_call *c)
+{
+    struct rest_write *w = rest_write_new(c);
+    struct apply *p = neap_arena_calloc(c->arena, sizeof(*p));
+    struct neap_decode_report report = {.arena = c->arena};
+    if (!w || !p) {
+        rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
+        return;
+    }
+    if (rest_negotiate(c, true, &c->err) || check_options(c, &c->err) ||
+        neap_yaml_parse(c->arena, c->body ? c->body : "", c->body_len, &report, &p->doc, &c->err) ||
+        rest_report_finish(c, &report, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    p->config = yyjson_mut_doc_get_root(p->doc);
+    if (check_body(c, p, &c->err)) {
+        rest_fail(c);
+        return;
+    }
+    w->operation = REST_UPDATE;
+    w->may_create = !w->subresource;
+    w->change = change;
+    w->data = p;
+    rest_write_start(w);
+}
