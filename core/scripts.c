@@ -125,7 +125,7 @@ static int run_tests(struct neap_config *config, int count, char **files)
 
 /* ---- check ---- */
 
-enum script_kind { CONTROLLER, RULE, MODULE, TEST };
+enum script_kind { CONTROLLER, RULE, POLICY, MODULE, TEST };
 
 /* What the file returns tells what it is. */
 static int look(const char *path, const char *lib, enum script_kind *ret, struct neap_err *err)
@@ -145,6 +145,8 @@ static int look(const char *path, const char *lib, enum script_kind *ret, struct
             *ret = CONTROLLER;
         else if (lua_getfield(l, -2, "resources") != LUA_TNIL)
             *ret = RULE;
+        else if (lua_getfield(l, -3, "score") != lua_getfield(l, -4, "filter"))
+            *ret = POLICY; /* the scheduler's: one of the two */
     } else if (!rc && !s->count && !lua_isfunction(l, -1)) {
         rc = neap_err_set(err, NEAP_ECONFIG,
                           "%s: must return neap.controller{...} or neap.admission{...}", path);
@@ -170,7 +172,8 @@ static int check_rule(const char *scripts, const char *path, struct neap_err *er
 
 static int check_file(const char *scripts, const char *path)
 {
-    static const char *const names[] = {"controller", "admission rule", "module", "tests"};
+    static const char *const names[] = {"controller", "admission rule", "scheduling policy",
+                                        "module", "tests"};
     struct neap_err err = NEAP_ERR_INIT;
     enum script_kind kind;
     char lib[4200];
