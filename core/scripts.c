@@ -141,12 +141,14 @@ static int look(const char *path, const char *lib, enum script_kind *ret, struct
     int rc = neap_script_load(script, path, err);
     *ret = s->count ? TEST : MODULE;
     if (!rc && lua_istable(l, -1)) {
-        if (lua_getfield(l, -1, "for_") != LUA_TNIL)
+        int table = lua_gettop(l);
+        if (lua_getfield(l, table, "for_") != LUA_TNIL)
             *ret = CONTROLLER;
-        else if (lua_getfield(l, -2, "resources") != LUA_TNIL)
+        else if (lua_getfield(l, table, "resources") != LUA_TNIL)
             *ret = RULE;
-        else if (lua_getfield(l, -3, "score") != lua_getfield(l, -4, "filter"))
-            *ret = POLICY; /* the scheduler's: one of the two */
+        else if (lua_getfield(l, table, "score") == LUA_TFUNCTION ||
+                 lua_getfield(l, table, "filter") == LUA_TFUNCTION)
+            *ret = POLICY;
     } else if (!rc && !s->count && !lua_isfunction(l, -1)) {
         rc = neap_err_set(err, NEAP_ECONFIG,
                           "%s: must return neap.controller{...} or neap.admission{...}", path);

@@ -62,6 +62,8 @@ struct neap_script_folders *neap_script_folders_watch(struct neap_loop *loop, co
                                                       const char *const *below,
                                                       void (*changed)(void *arg), void *arg);
 struct neap_script_folders *neap_script_folders_close(struct neap_script_folders *f); /* or NULL */
+/* Is a file of this name in a folder of scripts one of them? Hidden files and tests (x_test.lua) are not. */
+bool neap_script_is_one(const char *name);
 /* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */
 const struct neap_kind *neap_script_kind(const char *text);
 
