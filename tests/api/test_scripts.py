@@ -132,6 +132,25 @@ def reload_controllers(r, c, folder):
     r.check("and what was before goes on", until(lambda: mark() == "two"))
 
 
+LOOP = """return neap.controller {
+  name = "loop", for_ = "v1/configmaps",
+  reconcile = function(ns, name)
+    while name == "endless" do
+    end
+  end,
+}
+"""
+
+
+def endless_controller(r, c, folder):
+    """On the controllers' thread, which is not the one that loaded the scripts at the start."""
+    write(folder, "controllers", "mark.lua", text=LOOP)
+    c.request("POST", CM % "work", configmap("endless"))
+    r.check("a controller without an end is stopped", until(lambda: "mark.lua:4: the script took" in c.server.tail()))
+    c.request("POST", "/api/v1/namespaces", {"metadata": {"name": "late"}})
+    r.check("and the others go on", until(lambda: c.request("GET", CM % "late" + "/kube-root-ca.crt")[0] == 200))
+
+
 def metrics(r, c):
     text = c.request("GET", "/metrics")[1]
     for want in ('neap_admission_rule_runs_total{rule="require-label",step="validate",result="denied"} 1',
@@ -164,6 +183,7 @@ def main():
         examples(r, c)
         reload_rules(r, c, folder)
         reload_controllers(r, c, folder)
+        endless_controller(r, c, folder)
         metrics(r, c)
         refuses_to_start(r)
         r.end(server)
