@@ -12,7 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
-#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DRAIN_MS = 1000 };
@@ -377,6 +377,7 @@ int neap_agent_main(struct neap_config *config)
     struct agent a = {.config = config, .lock_fd = -1};
     struct neap_err err = NEAP_ERR_INIT;
     a.started_ns = neap_clock_mono(&neap_clock_system);
+    umask(022); /* volumes are read by any user of a container; the data directory itself is 0700 */
     if (start(&a, &err))
         a.code = neap_complain("agent", &err);
     else

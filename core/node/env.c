@@ -2,6 +2,8 @@
  * Source: Kubernetes documentation, "Define Environment Variables for a Container". */
 #include "node_internal.h"
 
+#include <ctype.h>
+
 struct env {
     const char **list; /* "K=V" */
     size_t count, cap;
@@ -214,6 +216,76 @@ static int all_keys(struct container *c, yyjson_val *source, bool secret, struct
     return 0;
 }
 
+/* ---- Services, as Docker's links named them: Kubernetes documentation, "Service", "Environment variables" ---- */
+
+static const char *variable(struct env *e, const char *name, const char *suffix)
+{
+    char *out = neap_arena_printf(e->arena, "%s%s", name, suffix);
+    for (char *p = out; p && *p; p++)
+        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    return out;
+}
+
+static void port_links(struct env *e, const char *name, const char *ip, const char *port_name, const char *protocol,
+                       int port, bool first)
+{
+    struct neap_arena *a = e->arena;
+    const char *number = neap_arena_printf(a, "%d", port);
+    char lower[8];
+    snprintf(lower, sizeof(lower), "%s", protocol);
+    for (char *p = lower; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    const char *url = neap_arena_printf(a, strchr(ip, ':') ? "%s://[%s]:%d" : "%s://%s:%d", lower, ip, port);
+    const char *prefix = neap_arena_printf(a, "%s_PORT_%d_%s", name, port, protocol);
+    if (first) {
+        set(e, variable(e, name, "_SERVICE_HOST"), ip);
+        set(e, variable(e, name, "_SERVICE_PORT"), number);
+        set(e, variable(e, name, "_PORT"), url);
+    }
+    if (*port_name)
+        set(e, variable(e, neap_arena_printf(a, "%s_SERVICE_PORT_%s", name, port_name), ""), number);
+    set(e, variable(e, prefix, ""), url);
+    set(e, variable(e, prefix, "_PROTO"), lower);
+    set(e, variable(e, prefix, "_PORT"), number);
+    set(e, variable(e, prefix, "_ADDR"), ip);
+}
+
+static void one_service(struct env *e, struct neap_object *o)
+{
+    yyjson_doc *doc = neap_object_parse(o, neap_arena_alc(e->arena));
+    yyjson_val *spec = yyjson_obj_get(yyjson_doc_get_root(doc), "spec"), *p;
+    const char *ip = yyjson_get_str(yyjson_obj_get(spec, "clusterIP"));
+    size_t i, n;
+    if (!ip || !*ip || strcmp(ip, "None") == 0)
+        return;
+    yyjson_arr_foreach(yyjson_obj_get(spec, "ports"), i, n, p)
+    {
+        const char *name = yyjson_get_str(yyjson_obj_get(p, "name"));
+        const char *protocol = yyjson_get_str(yyjson_obj_get(p, "protocol"));
+        port_links(e, neap_object_name(o), ip, name ? name : "", protocol ? protocol : "TCP",
+                   (int)yyjson_get_sint(yyjson_obj_get(p, "port")), i == 0);
+    }
+}
+
+/* The API always; the Services of the pod's namespace unless it says enableServiceLinks: false. */
+static void service_links(struct container *c, struct env *e)
+{
+    struct neap_node *node = c->pod->node;
+    yyjson_val *links = yyjson_obj_get(c->pod->spec, "enableServiceLinks");
+    char ip[64] = "";
+    unsigned a, b, x, y;
+    size_t at = 0;
+    const char *key;
+    void *value;
+    while ((!links || yyjson_get_bool(links)) && neap_map_next(&node->services, &at, &key, &value))
+        if (strcmp(neap_object_namespace(value), c->pod->ns) == 0 &&
+            strcmp(neap_object_name(value), "kubernetes") != 0)
+            one_service(e, value);
+    if (sscanf(node->options.service_cidr, "%u.%u.%u.%u", &a, &b, &x, &y) == 4)
+        snprintf(ip, sizeof(ip), "%u.%u.%u.%u", a, b, x, y + 1);
+    port_links(e, "kubernetes", ip, "https", "TCP", 443, true);
+}
+
 const char *const *container_env(struct container *c, struct neap_arena *arena,
                                  struct neap_err *err)
 {
@@ -221,14 +293,7 @@ const char *const *container_env(struct container *c, struct neap_arena *arena,
     size_t i, n;
     yyjson_val *v;
     int rc = 0;
-    char ip[64] = "";
-    unsigned a, b, x, y;
-    if (sscanf(c->pod->node->options.service_cidr, "%u.%u.%u.%u", &a, &b, &x, &y) == 4)
-        snprintf(ip, sizeof(ip), "%u.%u.%u.%u", a, b, x, y + 1);
-    set(&e, "KUBERNETES_SERVICE_HOST", ip);
-    set(&e, "KUBERNETES_SERVICE_PORT", "443");
-    set(&e, "KUBERNETES_SERVICE_PORT_HTTPS", "443");
-    set(&e, "KUBERNETES_PORT", neap_arena_printf(arena, "tcp://%s:443", ip));
+    service_links(c, &e);
     yyjson_arr_foreach(yyjson_obj_get(c->spec, "envFrom"), i, n, v)
     {
         if (!rc)

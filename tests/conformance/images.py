@@ -46,7 +46,7 @@ class Tree:
     def __init__(self):
         self.buffer = io.BytesIO()
         self.tar = tarfile.open(fileobj=self.buffer, mode="w")
-        self.seen = set()
+        self.seen, self.links = set(), set()
 
     def add(self, path, data, mode=0o755, uid=0):
         self.parents(path)
@@ -71,6 +71,7 @@ class Tree:
         self.parents(path)
         info = tarfile.TarInfo(path)
         info.type, info.linkname = tarfile.SYMTYPE, target
+        self.links.add(path)
         self.tar.addfile(info)
 
     def copy(self, source, path=None, mode=0o755):
@@ -95,7 +96,7 @@ def busybox(tree, directory):
     path = shutil.which("busybox")
     tree.copy(path, "bin/busybox")
     for applet in subprocess.check_output([path, "--list"]).decode().split():
-        if applet != "busybox":
+        if applet != "busybox" and "bin/" + applet not in tree.links:
             tree.link("bin/" + applet, "busybox")
     for d, mode in (("tmp", 0o1777), ("root", 0o700), ("var", 0o755), ("www", 0o755), ("usr/bin", 0o755)):
         tree.folder(d, mode)
@@ -166,6 +167,8 @@ def make(directory, programs, wanted):
             made.append(path)
 
     base = Tree()
+    base.program("/bin/bash")  # as sh: busybox' own drops variables such as data-1 from the environment
+    base.link("bin/sh", "bash")
     busybox(base, directory)
     put("busybox", want(REPO + "busybox:"), base.done(), Cmd=["sh"])
     if os.path.exists(programs.get("agnhost", "")):
