@@ -195,9 +195,9 @@ static int bind_change(struct rest_write *w, struct neap_err *err)
     if (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0) {
         neap_err_set(err, NEAP_ECONFLICT,
                      "Operation cannot be fulfilled on pods \"%s\": StorageError: invalid object, "
-                     "Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
-                     "UID in precondition: %s, UID in object meta: %s",
-                     w->name, w->key.data, uid, neap_object_uid(w->old));
+                     "Code: 4, Key: /registry/pods/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: "
+                     "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+                     w->name, w->namespace_, w->name, uid, neap_object_uid(w->old));
         neap_err_about(err, "", "pods", w->name);
         return NEAP_ECONFLICT;
     }
