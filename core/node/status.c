@@ -231,12 +231,14 @@ static char *make(struct pod *p)
                     phase(p));
     text_member(&b, "reason", p->final_reason);
     text_member(&b, "message", p->final_message);
-    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"ip\":\"%s\"}],", n->address,
-                    n->address);
+    /* the lists merge by address: without "replace" one of before a restart would stay */
+    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}],",
+                    n->address, n->address);
     time_member(&b, "startTime", p->started_ns);
     const char *ip = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : NULL;
     if (ip && p->sm.state != POD_NEW && p->sm.state != POD_FETCHING)
-        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}]", ip, ip);
+        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}]",
+                        ip, ip);
     conditions(p, root, &b);
     container_statuses(p, true, &b);
     container_statuses(p, false, &b);
