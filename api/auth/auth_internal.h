@@ -16,11 +16,20 @@ struct neap_pki {
     char *ca_pem;
 };
 
+/* A token whose signature was found good: that never changes; all else is asked anew each time. */
+enum { AUTH_TOKENS = 1024 };
+struct auth_token {
+    unsigned char digest[32]; /* SHA-256 of the token */
+    char *claims;             /* JSON; NULL: empty */
+    size_t len;
+};
+
 struct neap_auth {
     struct neap_auth_options options;
     char key_id[64];
     pthread_mutex_t lock; /* of the caches */
     struct neap_map roles, bindings; /* object key -> compiled */
+    struct auth_token tokens[AUTH_TOKENS]; /* by digest */
     unsigned node_name_field;        /* index of pods' spec.nodeName among the selectable fields */
 };
 

@@ -155,8 +155,51 @@ static int refuse(struct neap_err *err, const char *why)
     return neap_err_set(err, NEAP_EUNAUTHORIZED, "%s", why);
 }
 
-/* Three parts, our algorithm, our signature: the claims, owned by the caller; NULL: not ours. */
+/* Its slot: where it is, or where it would go. */
+static struct auth_token *slot_of(struct neap_auth *a, const unsigned char digest[32])
+{
+    return &a->tokens[(digest[0] | (unsigned)digest[1] << 8) % AUTH_TOKENS];
+}
+
+static yyjson_doc *known_token(struct neap_auth *a, const unsigned char digest[32])
+{
+    yyjson_doc *doc = NULL;
+    pthread_mutex_lock(&a->lock);
+    const struct auth_token *t = slot_of(a, digest);
+    if (t->claims && memcmp(t->digest, digest, 32) == 0)
+        doc = yyjson_read(t->claims, t->len, 0);
+    pthread_mutex_unlock(&a->lock);
+    return doc;
+}
+
+static void remember_token(struct neap_auth *a, const unsigned char digest[32], const unsigned char *claims,
+                           size_t len)
+{
+    pthread_mutex_lock(&a->lock);
+    struct auth_token *t = slot_of(a, digest);
+    free(t->claims);
+    t->claims = neap_strndup((const char *)claims, len);
+    t->len = len;
+    memcpy(t->digest, digest, 32);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static yyjson_doc *verify_token(struct neap_auth *a, const char *token, const unsigned char digest[32]);
+
+/* The claims, owned by the caller; NULL: not ours. Checking a signature takes 70 us, a digest 2. */
 static yyjson_doc *open_token(struct neap_auth *a, const char *token)
+{
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    size_t len = strlen(token);
+    if (len > TOKEN_MAX)
+        return NULL;
+    SHA256((const unsigned char *)token, len, digest);
+    yyjson_doc *doc = known_token(a, digest);
+    return doc ? doc : verify_token(a, token, digest);
+}
+
+/* Three parts, our algorithm, our signature. */
+static yyjson_doc *verify_token(struct neap_auth *a, const char *token, const unsigned char digest[32])
 {
     size_t len = strlen(token), head_len = 0, body_len = 0, sig_len = 0;
     const char *dot = strchr(token, '.'), *dot2 = dot ? strchr(dot + 1, '.') : NULL;
@@ -173,6 +216,8 @@ static yyjson_doc *open_token(struct neap_auth *a, const char *token)
               verify(a->options.pki->sa_key, token, (size_t)(dot2 - token), sig);
     if (ok)
         b = yyjson_read((char *)body, body_len, 0);
+    if (b)
+        remember_token(a, digest, body, body_len);
     yyjson_doc_free(h);
     free(head);
     free(body);

@@ -75,7 +75,8 @@ int rest_prepare_update(struct rest_write *w, struct neap_err *err)
     int rc = rest_meta_update(w, err);
     if (!rc && s && s->update)
         rc = s->update(w, err);
-    if (!rc && !status) /* what is seen is no new wish, even where annotations count as one */
+    /* what is seen is no new wish, even where annotations count as one; nor is the node a pod got */
+    if (!rc && !status && !w->binding)
         bump_generation(w);
     return rc;
 }

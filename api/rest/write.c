@@ -274,6 +274,13 @@ void rest_write_run(struct rest_write *w)
     struct neap_call *c = w->call;
     w->attempt++;
     int rc = make(w, &c->err);
+    /* a generated name that is taken: 4000 names of five characters meet as often as not */
+    for (; rc == NEAP_EALREADYEXISTS && w->rename && w->attempt < WRITE_ATTEMPTS; w->attempt++) {
+        neap_err_done(&c->err);
+        attempt_done(w);
+        w->rename(w);
+        rc = make(w, &c->err);
+    }
     if (!rc && !w->delete_now)
         rc = make_draft(w, &c->err);
     if (rc) {

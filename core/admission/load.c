@@ -270,7 +270,7 @@ static int load_folder(struct rule_set *s, const char *dir, struct neap_err *err
     snprintf(path, sizeof(path), "%s/admission", dir);
     DIR *d = opendir(path);
     for (struct dirent *e; d && (e = readdir(d)) && count < FILES_MAX;)
-        if (e->d_name[0] != '.' && neap_endswith(e->d_name, ".lua"))
+        if (neap_script_is_one(e->d_name))
             names[count++] = neap_strdup(e->d_name);
     if (d)
         closedir(d);

@@ -29,7 +29,7 @@ struct watched {
 struct interest {
     enum { INTEREST_FOR, INTEREST_OWNS, INTEREST_WATCHES } type;
     struct controller *controller;
-    int map_ref; /* INTEREST_WATCHES: the function that tells keys */
+    int map_ref;    /* INTEREST_WATCHES: the function that tells keys */
     bool ownership; /* only what has owners, is being deleted or is gone */
     struct interest *next;
 };

@@ -149,7 +149,7 @@ static int list_folder(const char *dir, char *names[FILES_MAX], size_t *count, s
     if (!d)
         return neap_err_set(err, NEAP_ECONFIG, "%s: no such folder of scripts", dir);
     for (struct dirent *e; (e = readdir(d)) && *count < FILES_MAX;)
-        if (e->d_name[0] != '.' && neap_endswith(e->d_name, ".lua"))
+        if (neap_script_is_one(e->d_name))
             names[(*count)++] = neap_asprintf("%s/%s", dir, e->d_name);
     closedir(d);
     qsort(names, *count, sizeof(*names), by_name);

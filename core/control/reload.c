@@ -91,6 +91,6 @@ void control_user_begin(struct neap_control *c)
     if (!c->user)
         return;
     control_begin(c->user);
-    c->folders = neap_script_folders_watch(c->options.loop, c->options.user_script_dir, folders,
-                                           changed, c);
+    c->folders =
+        neap_script_folders_watch(c->options.loop, c->options.user_script_dir, folders, changed, c);
 }

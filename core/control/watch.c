@@ -181,8 +181,7 @@ struct neap_control *control_new(const struct neap_control_options *o)
 
 void control_begin(struct neap_control *c)
 {
-    neap_list_foreach(&c->watched, e)
-        start_watch(c, neap_list_entry(e, struct watched, link));
+    neap_list_foreach(&c->watched, e) start_watch(c, neap_list_entry(e, struct watched, link));
 }
 
 /* ---- the interface ---- */
@@ -235,9 +234,9 @@ bool neap_control_idle(const struct neap_control *c)
 {
     if (c->running || (c->user && !neap_control_idle(c->user)))
         return false;
-    neap_list_foreach(&c->controllers, e)
-        if (!neap_list_empty(&neap_list_entry(e, struct controller, link)->queue))
-            return false;
+    neap_list_foreach(
+        &c->controllers,
+        e) if (!neap_list_empty(&neap_list_entry(e, struct controller, link)->queue)) return false;
     return true;
 }
 

@@ -11,7 +11,6 @@ static void run_posts(struct neap_loop *loop)
     struct post *p = loop->posts;
     loop->posts = NULL;
     loop->posts_tail = &loop->posts;
-    neap_list_init(&loop->timers);
     pthread_mutex_unlock(&loop->lock);
     while (p) {
         struct post *next = p->next;

@@ -32,7 +32,8 @@ static void wait_for(struct container *c, const char *reason, const char *messag
 
 static void field_path(const struct container *c, char out[320])
 {
-    snprintf(out, 320, "spec.%s{%s}", c->init ? "initContainers" : "containers", c->name);
+    snprintf(out, 320, "spec.%s{%s}", c->init ? "initContainers" : c->ephemeral ? "ephemeralContainers" : "containers",
+             c->name);
 }
 
 static void event(struct container *c, const char *type, const char *reason, const char *message)
@@ -53,6 +54,10 @@ static const char *policy(const struct container *c)
 
 bool container_wants_restart(const struct container *c)
 {
+    if (c->ephemeral)
+        return false;
+    if (c->changed)
+        return true;
     const char *p = policy(c);
     bool well = c->exit_code == 0 && !c->signal;
     if (strcmp(p, "Always") == 0)
@@ -238,6 +243,7 @@ void container_start(struct container *c)
     const char *pull = yyjson_get_str(yyjson_obj_get(c->spec, "imagePullPolicy"));
     char text[600];
     keep_last(c);
+    c->changed = false;
     c->state = CONTAINER_STARTING;
     c->ready = false;
     c->startup_done = !yyjson_obj_get(c->spec, "startupProbe");

@@ -121,6 +121,8 @@ const char *resource_field(struct pod *p, yyjson_val *ref, const struct containe
         neap_quantity_milli(yyjson_get_str(v), yyjson_get_len(v), &value);
     } else if (strcmp(resource, "limits.cpu") == 0) {
         value = sysconf_cpus() * 1000; /* no limit: what the node has */
+    } else if (strcmp(resource, "limits.memory") == 0) {
+        value = node_memory() * 1000;
     }
     if (divisor && strcmp(divisor, "0") != 0)
         neap_quantity_milli(divisor, strlen(divisor), &unit);

@@ -236,7 +236,7 @@ static void on_sandbox(void *arg, const char *id)
     struct neap_node *n = arg;
     struct pod *p = neap_map_get(&n->pods, id);
     if (p)
-        pod_step(p);
+        pod_sandbox_changed(p);
 }
 
 static int configure(struct neap_node *n, struct neap_err *err)

@@ -34,7 +34,8 @@ struct container {
     struct pod *pod;
     yyjson_val *spec; /* of pod->doc */
     const char *name;
-    bool init, sidecar;
+    bool init, sidecar, ephemeral;
+    bool changed; /* its spec: it is started again whatever its policy */
     unsigned attempt, restarts;
     char *id; /* "<uid>_<name>_<attempt>"; NULL: none yet */
     char *image_id, *image_name;
@@ -83,7 +84,7 @@ struct pod {
     yyjson_doc *doc; /* of the object the pod was first seen as: the spec does not change */
     yyjson_val *spec, *meta;
     struct container *containers;
-    unsigned count;
+    unsigned count, room;
     struct neap_op op;
     struct neap_arena *op_arena; /* what the operation under way was told */
     struct neap_network_result address;
@@ -97,6 +98,8 @@ struct pod {
     char *fetch_error;
     struct neap_timer *timer, *grace_timer, *refresh_timer;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
+    bool renewing;            /* its sandbox was lost: made again when the rest of it is gone */
+    int64_t generation;       /* of doc */
     bool dropped;             /* it is freed soon */
     bool settled;     /* it was over when we came: its status is not ours to write again */
     bool has_sandbox; /* one was found when we came */
@@ -150,6 +153,8 @@ void pods_free(struct neap_node *n);
 struct pod *pod_new(struct neap_node *n, struct neap_object *o);
 void pod_update(struct pod *p, struct neap_object *o);
 void pod_forget(struct pod *p);
+/* The runtime says that something is wrong with its sandbox. */
+void pod_sandbox_changed(struct pod *p);
 /* Looks at everything and does what is next. */
 void pod_step(struct pod *p);
 void pod_stop(struct pod *p, int64_t grace_s);
@@ -207,6 +212,8 @@ int remove_tree(const char *path);
 /* ---- probe.c ---- */
 void probes_start(struct container *c);
 void probes_stop(struct container *c);
+/* c->spec is another document now. */
+void probes_respec(struct container *c);
 
 /* ---- status.c ---- */
 /* Something may have changed: writes the status when it did. */

@@ -2,7 +2,7 @@
  * next; one operation of the pod is under way at a time. */
 #include "node_internal.h"
 
-enum { RETRY_MS = 2000, FORCE_KILL_MS = 10000 };
+enum { EPHEMERAL_MAX = 16, RETRY_MS = 2000, FORCE_KILL_MS = 10000 };
 
 static const struct neap_sm_state states[] = {
     [POD_NEW] = {"new",
@@ -18,9 +18,9 @@ static const struct neap_sm_state states[] = {
     [POD_NETWORK] = {"network",
                      NEAP_SM_TO(POD_NETWORK) | NEAP_SM_TO(POD_RUNNING) | NEAP_SM_TO(POD_CLEANING),
                      false, false},
-    [POD_RUNNING] = {"running", NEAP_SM_TO(POD_STOPPING), false, false},
+    [POD_RUNNING] = {"running", NEAP_SM_TO(POD_STOPPING) | NEAP_SM_TO(POD_CLEANING), false, false},
     [POD_STOPPING] = {"stopping", NEAP_SM_TO(POD_CLEANING), false, false},
-    [POD_CLEANING] = {"cleaning", NEAP_SM_TO(POD_OVER), false, false},
+    [POD_CLEANING] = {"cleaning", NEAP_SM_TO(POD_OVER) | NEAP_SM_TO(POD_SANDBOX), false, false},
     [POD_OVER] = {"over", 0, false, true},
 };
 
@@ -44,26 +44,87 @@ static void set_failure(struct pod *p, const char *text)
 
 /* ---- making and reading ---- */
 
+static const char *const container_lists[] = {"initContainers", "containers", "ephemeralContainers"};
+
+static void add_container(struct pod *p, yyjson_val *spec, size_t list)
+{
+    struct container *x = &p->containers[p->count++];
+    x->pod = p;
+    x->spec = spec;
+    x->name = yyjson_get_str(yyjson_obj_get(spec, "name"));
+    x->init = list == 0;
+    x->ephemeral = list == 2;
+    x->sidecar = x->init && yyjson_equals_str(yyjson_obj_get(spec, "restartPolicy"), "Always");
+    x->waiting_reason = x->init ? "PodInitializing" : "ContainerCreating";
+}
+
+/* Containers do not move: room for ephemeral ones that come later is taken now. */
 static void read_containers(struct pod *p)
 {
-    yyjson_val *lists[] = {yyjson_obj_get(p->spec, "initContainers"),
-                           yyjson_obj_get(p->spec, "containers")};
-    size_t i, n;
+    size_t i, n, total = EPHEMERAL_MAX;
     yyjson_val *c;
-    p->containers =
-        neap_calloc(yyjson_arr_size(lists[0]) + yyjson_arr_size(lists[1]), sizeof(*p->containers));
-    for (int l = 0; l < 2; l++) {
-        yyjson_arr_foreach(lists[l], i, n, c)
+    for (size_t l = 0; l < NEAP_ARRAY_LEN(container_lists); l++)
+        total += yyjson_arr_size(yyjson_obj_get(p->spec, container_lists[l]));
+    p->containers = neap_calloc(total, sizeof(*p->containers));
+    p->room = (unsigned)total;
+    for (size_t l = 0; l < NEAP_ARRAY_LEN(container_lists); l++) {
+        yyjson_arr_foreach(yyjson_obj_get(p->spec, container_lists[l]), i, n, c)
         {
-            struct container *x = &p->containers[p->count++];
-            x->pod = p;
-            x->spec = c;
-            x->name = yyjson_get_str(yyjson_obj_get(c, "name"));
-            x->init = l == 0;
-            x->sidecar = l == 0 && yyjson_equals_str(yyjson_obj_get(c, "restartPolicy"), "Always");
-            x->waiting_reason = x->init ? "PodInitializing" : "ContainerCreating";
+            add_container(p, c, l);
         }
     }
+}
+
+static struct container *container_named(struct pod *p, const char *name)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (neap_streq(p->containers[i].name, name))
+            return &p->containers[i];
+    return NULL;
+}
+
+/* What may change of a running pod: images, the deadline, tolerations, ephemeral containers more. */
+static void respec_container(struct pod *p, yyjson_val *spec, size_t list)
+{
+    struct container *c = container_named(p, yyjson_get_str(yyjson_obj_get(spec, "name")));
+    if (!c) {
+        if (list == 2 && p->count < p->room)
+            add_container(p, spec, list);
+        return;
+    }
+    bool other = !yyjson_equals(yyjson_obj_get(c->spec, "image"), yyjson_obj_get(spec, "image"));
+    c->spec = spec;
+    c->name = yyjson_get_str(yyjson_obj_get(spec, "name"));
+    probes_respec(c);
+    if (other && !c->init && !c->ephemeral && c->state == CONTAINER_RUNNING) {
+        char text[320];
+        snprintf(text, sizeof(text), "Container %s definition changed, will be restarted", c->name);
+        c->changed = true;
+        container_restart(c, text);
+    }
+}
+
+static void respec(struct pod *p)
+{
+    yyjson_doc *old = p->doc, *doc = neap_object_parse(p->object, NULL);
+    yyjson_val *root = yyjson_doc_get_root(doc), *c;
+    int64_t generation = yyjson_get_sint(neap_json_val_at(root, "metadata.generation"));
+    size_t i, n;
+    if (generation == p->generation) {
+        yyjson_doc_free(doc);
+        return;
+    }
+    p->generation = generation;
+    p->doc = doc;
+    p->spec = yyjson_obj_get(root, "spec");
+    p->meta = yyjson_obj_get(root, "metadata");
+    for (size_t l = 0; l < NEAP_ARRAY_LEN(container_lists); l++) {
+        yyjson_arr_foreach(yyjson_obj_get(p->spec, container_lists[l]), i, n, c)
+        {
+            respec_container(p, c, l);
+        }
+    }
+    yyjson_doc_free(old);
 }
 
 /* Restart counts and the last runs survive in the API's status. */
@@ -89,14 +150,16 @@ static void read_status(struct pod *p, yyjson_val *root)
 
 struct adoption {
     struct pod *pod;
-    bool sandbox;
+    bool sandbox, ready;
 };
 
 static void adopt_sandbox(void *arg, const struct neap_runtime_sandbox_status *s)
 {
     struct adoption *a = arg;
-    if (strcmp(s->id, a->pod->uid) == 0)
+    if (strcmp(s->id, a->pod->uid) == 0) {
         a->sandbox = true;
+        a->ready = s->ready;
+    }
 }
 
 static void adopt_container(void *arg, const struct neap_runtime_container_status *s)
@@ -127,9 +190,10 @@ static bool adopt(struct pod *p)
     p->has_sandbox = a.sandbox;
     if (!a.sandbox)
         return false;
+    p->renewing = !a.ready;
     p->has_address = n->options.network && !p->host_network &&
                      n->options.network->status(n->network, p->uid, &p->address) == 0;
-    return p->has_address || p->host_network || !n->options.network;
+    return p->has_address || p->host_network || p->renewing || !n->options.network;
 }
 
 struct pod *pod_new(struct neap_node *n, struct neap_object *o)
@@ -147,6 +211,7 @@ struct pod *pod_new(struct neap_node *n, struct neap_object *o)
     p->meta = yyjson_obj_get(root, "metadata");
     p->host_network = yyjson_get_bool(yyjson_obj_get(p->spec, "hostNetwork"));
     p->timer = neap_timer_new(n->options.loop, on_timer, p);
+    p->generation = yyjson_get_sint(neap_json_val_at(root, "metadata.generation"));
     read_containers(p);
     read_status(p, root);
     neap_sm_init(&p->sm, "pod", p->key, states, NEAP_ARRAY_LEN(states), POD_NEW, NULL);
@@ -196,6 +261,7 @@ void pod_update(struct pod *p, struct neap_object *o)
     struct neap_object *old = p->object;
     p->object = neap_object_ref(o);
     neap_object_unref(old);
+    respec(p);
     if (neap_object_deleting(o)) {
         yyjson_doc *doc = neap_object_parse(o, NULL);
         int64_t grace = yyjson_get_sint(
@@ -329,6 +395,8 @@ static void attach_network(struct pod *p)
     n->options.network->attach(n->network, pod, &p->address, begin(p));
 }
 
+static void renew(struct pod *p);
+
 /* ---- running ---- */
 
 static bool finished_well(const struct container *c)
@@ -365,7 +433,7 @@ static void check_finished(struct pod *p)
     bool failed = false;
     for (unsigned i = 0; i < p->count; i++) {
         struct container *c = &p->containers[i];
-        if (c->init)
+        if (c->init || c->ephemeral)
             continue;
         if (c->state != CONTAINER_EXITED || container_wants_restart(c))
             return;
@@ -423,6 +491,10 @@ static void running(struct pod *p)
                          p->node->options.refresh_ms);
     }
     check_deadline(p);
+    if (p->renewing && !p->deleting && !p->final_phase) {
+        renew(p);
+        return;
+    }
     if (!p->deleting && !p->final_phase && init_done(p)) {
         for (unsigned i = 0; i < p->count; i++)
             if (!p->containers[i].init)
@@ -552,7 +624,44 @@ static void clean_next(struct neap_op *op, int code, const char *message)
         clean_step(p, step + 1);
         return;
     }
-    neap_sm_move(&p->sm, POD_OVER);
+    if (p->renewing && !p->deleting && !p->final_phase) {
+        p->renewing = p->has_address = false;
+        neap_sm_move(&p->sm, POD_SANDBOX);
+    } else {
+        neap_sm_move(&p->sm, POD_OVER);
+    }
+    pod_step(p);
+}
+
+/* A shim that died took its containers with it: the pod gets a new sandbox and address, its containers start
+ * again as their policy says. Source: the kubelet's computePodActions (a changed sandbox). */
+void pod_sandbox_changed(struct pod *p)
+{
+    struct neap_node *n = p->node;
+    struct neap_runtime_sandbox_status s;
+    bool lost = n->options.runtime->sandbox_status(n->runtime, p->uid, &s) != 0 || !s.ready;
+    if (lost && p->sm.state == POD_RUNNING && !p->renewing && !p->deleting && !p->final_phase) {
+        p->renewing = true;
+        node_event(p, "Normal", "SandboxChanged", NULL, "Pod sandbox changed, it will be killed and re-created.");
+    }
+    pod_step(p);
+}
+
+/* Its containers have ended already or end now; then it is cleaned. */
+static void renew(struct pod *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        container_changed(&p->containers[i]);
+        if (p->sm.state != POD_RUNNING)
+            return; /* its end has brought us here already */
+        if (p->containers[i].state == CONTAINER_RUNNING || p->containers[i].state == CONTAINER_STARTING) {
+            later(p, RETRY_MS);
+            return;
+        }
+    }
+    check_finished(p);
+    status_changed(p);
+    neap_sm_move(&p->sm, p->final_phase ? POD_STOPPING : POD_CLEANING);
     pod_step(p);
 }
 

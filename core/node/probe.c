@@ -109,3 +109,9 @@ void probes_stop(struct container *c)
         b->action = NULL;
     }
 }
+
+void probes_respec(struct container *c)
+{
+    for (int t = 0; t < PROBE_TYPES; t++)
+        c->probes[t].spec = yyjson_obj_get(c->spec, names[t]);
+}

@@ -80,19 +80,35 @@ static void container_status(struct container *c, struct neap_buf *b)
     neap_buf_char(b, '}');
 }
 
-static void container_statuses(struct pod *p, bool init, struct neap_buf *b)
+enum list { INIT, MAIN, EPHEMERAL };
+
+static enum list list_of(const struct container *c)
 {
+    return c->init ? INIT : c->ephemeral ? EPHEMERAL : MAIN;
+}
+
+static void container_statuses(struct pod *p, enum list list, struct neap_buf *b)
+{
+    static const char *const names[] = {"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"};
     bool first = true;
     for (unsigned i = 0; i < p->count; i++) {
-        if (p->containers[i].init != init)
+        if (list_of(&p->containers[i]) != list)
             continue;
-        neap_buf_str(b, first ? (init ? ",\"initContainerStatuses\":[" : ",\"containerStatuses\":[")
-                              : ",");
+        if (first)
+            neap_buf_printf(b, ",\"%s\":[", names[list]);
+        else
+            neap_buf_char(b, ',');
         first = false;
         container_status(&p->containers[i], b);
     }
     if (!first)
         neap_buf_char(b, ']');
+}
+
+/* Counts for readiness and phase. */
+static bool counts(const struct container *c)
+{
+    return !c->ephemeral && (!c->init || c->sidecar);
 }
 
 /* ---- conditions ---- */
@@ -111,7 +127,7 @@ static bool initialized(const struct pod *p)
 static bool containers_ready(const struct pod *p)
 {
     for (unsigned i = 0; i < p->count; i++)
-        if ((!p->containers[i].init || p->containers[i].sidecar) && !p->containers[i].ready)
+        if (counts(&p->containers[i]) && !p->containers[i].ready)
             return false;
     return true;
 }
@@ -169,7 +185,7 @@ static void unready_text(const struct pod *p, struct neap_buf *text)
     neap_buf_str(text, "containers with unready status: [");
     bool first = true;
     for (unsigned i = 0; i < p->count; i++)
-        if ((!p->containers[i].init || p->containers[i].sidecar) && !p->containers[i].ready) {
+        if (counts(&p->containers[i]) && !p->containers[i].ready) {
             neap_buf_printf(text, "%s%s", first ? "" : " ", p->containers[i].name);
             first = false;
         }
@@ -209,12 +225,12 @@ static const char *phase(struct pod *p)
             const struct container *c = &p->containers[i];
             any = any || c->state == CONTAINER_EXITED;
             failed =
-                failed || (!c->init && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
+                failed || (!c->init && !c->ephemeral && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
         }
         return !any || failed ? "Failed" : "Succeeded";
     }
     for (unsigned i = 0; i < p->count; i++)
-        if (!p->containers[i].init &&
+        if (!p->containers[i].init && !p->containers[i].ephemeral &&
             (p->containers[i].state == CONTAINER_RUNNING ||
              p->containers[i].state == CONTAINER_EXITED || p->containers[i].has_last))
             return "Running";
@@ -231,17 +247,15 @@ static char *make(struct pod *p)
                     phase(p));
     text_member(&b, "reason", p->final_reason);
     text_member(&b, "message", p->final_message);
-    /* the lists merge by address: without "replace" one of before a restart would stay */
-    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}],",
-                    n->address, n->address);
+    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}],", n->address,
+                    n->address);
     time_member(&b, "startTime", p->started_ns);
     const char *ip = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : NULL;
     if (ip && p->sm.state != POD_NEW && p->sm.state != POD_FETCHING)
-        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}]",
-                        ip, ip);
+        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}]", ip, ip);
     conditions(p, root, &b);
-    container_statuses(p, true, &b);
-    container_statuses(p, false, &b);
+    for (enum list l = INIT; l <= EPHEMERAL; l++)
+        container_statuses(p, l, &b);
     yyjson_val *generation = neap_json_val_at(root, "metadata.generation");
     if (generation)
         neap_buf_printf(&b, ",\"observedGeneration\":%lld", (long long)yyjson_get_sint(generation));

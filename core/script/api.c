@@ -54,7 +54,8 @@ void script_item_resume(struct neap_item *i, int nargs)
     neap_err_done(&err);
 }
 
-struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_done done, void *arg)
+struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_done done,
+                                    void *arg)
 {
     struct neap_item *i = s->current ? s->current : script_item_new(s);
     s->current = NULL;
@@ -66,8 +67,8 @@ struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_
 }
 
 /* A call that is over when it returns: an item without a coroutine of its own, so nothing in it can wait. */
-int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot, uint64_t budget_ms,
-                     int (*body)(lua_State *l), void *arg, struct neap_err *err)
+int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot,
+                     uint64_t budget_ms, int (*body)(lua_State *l), void *arg, struct neap_err *err)
 {
     struct neap_item item = {
         .script = s, .co = s->l, .snapshot = (struct neap_snapshot *)(uintptr_t)snapshot};
@@ -100,7 +101,8 @@ const struct neap_kind *neap_script_kind(const char *text)
         return NULL;
     if (b)
         snprintf(group, sizeof(group), "%.*s", (int)(a - text), text);
-    snprintf(version, sizeof(version), "%.*s", b ? (int)(b - a - 1) : (int)(a - text), b ? a + 1 : text);
+    snprintf(version, sizeof(version), "%.*s", b ? (int)(b - a - 1) : (int)(a - text),
+             b ? a + 1 : text);
     return neap_kind_by_resource(group, version, b ? b + 1 : a + 1);
 }
 
@@ -299,7 +301,7 @@ static void answered(struct neap_request *r, const struct neap_reply *reply)
         script_view_push(s, i->co, reply->object);
     } else if (reply->body && reply->body_len) {
         yyjson_doc *doc = yyjson_read(reply->body, reply->body_len, 0);
-        script_push_copy(i->co, yyjson_doc_get_root(doc));
+        neap_script_push_copy(i->co, yyjson_doc_get_root(doc));
         yyjson_doc_free(doc);
     } else {
         lua_pushboolean(i->co, true);
@@ -427,7 +429,7 @@ static void push_tree_copy(lua_State *l, yyjson_mut_val *v)
     char *text = yyjson_mut_val_write(v, 0, &n);
     yyjson_doc *doc = text ? yyjson_read(text, n, 0) : NULL;
     free(text);
-    script_push_copy(l, yyjson_doc_get_root(doc));
+    neap_script_push_copy(l, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
 }
 
@@ -436,7 +438,7 @@ static int api_edit(lua_State *l)
     yyjson_val *v = script_view_value(l, 1);
     yyjson_mut_val *t = v ? NULL : script_tree_value(l, 1);
     if (v)
-        script_push_copy(l, v);
+        neap_script_push_copy(l, v);
     else if (t)
         push_tree_copy(l, t);
     else
@@ -491,7 +493,8 @@ static int api_equal(lua_State *l)
 {
     struct neap_arena *arena = neap_arena_new(0);
     yyjson_mut_doc *a = doc_of(l, 1, arena), *b = doc_of(l, 2, arena);
-    lua_pushboolean(l, a && b && neap_json_equal(yyjson_mut_doc_get_root(a), yyjson_mut_doc_get_root(b)));
+    lua_pushboolean(l, a && b &&
+                           neap_json_equal(yyjson_mut_doc_get_root(a), yyjson_mut_doc_get_root(b)));
     neap_arena_free(arena);
     return 1;
 }
@@ -625,15 +628,31 @@ static int api_declare(lua_State *l)
 
 void script_api_open(struct neap_script *s)
 {
-    static const luaL_Reg functions[] = {
-        {"get", api_get},           {"list", api_list},         {"owned", api_owned},       {"matches", api_matches},
-        {"create", api_create},     {"update", api_update},     {"patch", api_patch},
-        {"delete", api_delete},     {"edit", api_edit},         {"array", api_array},       {"ensure", api_ensure},
-        {"equal", api_equal},       {"hash", api_hash},         {"now", api_now},
-        {"time", api_time},         {"microtime", api_microtime}, {"seconds", api_seconds},
-        {"quantity", api_quantity}, {"suffix", api_suffix},     {"log", api_log},
-        {"kinds", api_kinds},       {"resource", api_resource}, {"controller", api_declare},
-        {"admission", api_declare}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"get", api_get},
+                                         {"list", api_list},
+                                         {"owned", api_owned},
+                                         {"matches", api_matches},
+                                         {"create", api_create},
+                                         {"update", api_update},
+                                         {"patch", api_patch},
+                                         {"delete", api_delete},
+                                         {"edit", api_edit},
+                                         {"array", api_array},
+                                         {"ensure", api_ensure},
+                                         {"equal", api_equal},
+                                         {"hash", api_hash},
+                                         {"now", api_now},
+                                         {"time", api_time},
+                                         {"microtime", api_microtime},
+                                         {"seconds", api_seconds},
+                                         {"quantity", api_quantity},
+                                         {"suffix", api_suffix},
+                                         {"log", api_log},
+                                         {"kinds", api_kinds},
+                                         {"resource", api_resource},
+                                         {"controller", api_declare},
+                                         {"admission", api_declare},
+                                         {NULL, NULL}};
     static const luaL_Reg scheduler[] = {
         {"score", api_declare}, {"filter", api_declare}, {NULL, NULL}};
     lua_State *l = s->l;

@@ -48,6 +48,11 @@ static void on_event(void *arg, int events)
     neap_timer_start(f->timer, SETTLE_MS, 0);
 }
 
+bool neap_script_is_one(const char *name)
+{
+    return name[0] != '.' && neap_endswith(name, ".lua") && !neap_endswith(name, "_test.lua");
+}
+
 struct neap_script_folders *neap_script_folders_watch(struct neap_loop *loop, const char *top,
                                                       const char *const *below,
                                                       void (*changed)(void *arg), void *arg)

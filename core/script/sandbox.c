@@ -5,7 +5,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MEMORY_DEFAULT = 64 << 20, BUDGET_DEFAULT_MS = 200, PATTERN_MAX = 256, SUBJECT_MAX = 64 << 10 };
+enum {
+    MEMORY_DEFAULT = 64 << 20,
+    BUDGET_DEFAULT_MS = 200,
+    PATTERN_MAX = 256,
+    SUBJECT_MAX = 64 << 10
+};
 /* Steps that one pattern match may need at worst: about half a second. */
 #define PATTERN_STEPS_MAX 1e8
 
@@ -41,12 +46,18 @@ static _Thread_local struct neap_script *watched;
 
 static void over(lua_State *l, lua_Debug *ar)
 {
-    lua_getinfo(l, "Sl", ar);
-    if (ar->currentline > 0)
-        lua_pushfstring(l, "%s:%d: the script took more time than it may", ar->short_src,
-                        ar->currentline);
-    else
+    lua_Debug d;
+    (void)ar;
+    for (int level = 0; lua_getstack(l, level, &d); level++) { /* the innermost may be C's: pcall */
+        lua_getinfo(l, "Sl", &d);
+        if (d.currentline <= 0)
+            continue;
+        lua_pushfstring(l, "%s:%d: ", d.short_src, d.currentline);
         lua_pushliteral(l, "the script took more time than it may");
+        lua_concat(l, 2);
+        lua_error(l);
+    }
+    lua_pushliteral(l, "the script took more time than it may");
     lua_error(l);
 }
 
@@ -66,8 +77,8 @@ static void watchdog_open(struct neap_script *s)
 {
     struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigaction(SIGUSR2, &sa, NULL);
-    struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2,
-                          .sigev_value.sival_ptr = s};
+    struct sigevent ev = {
+        .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR2, .sigev_value.sival_ptr = s};
     ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (s->watchdog_home)
         timer_delete(s->watchdog);
@@ -77,7 +88,8 @@ static void watchdog_open(struct neap_script *s)
 
 static void set_timer(struct neap_script *s, uint64_t ms)
 {
-    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000}};
+    struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000}};
     timer_settime(s->watchdog, 0, &t, NULL);
 }
 
@@ -167,7 +179,8 @@ static int require(lua_State *l)
     struct neap_script *s = script_of(l);
     const char *name = luaL_checkstring(l, 1);
     char path[4096];
-    if (!s->options.lib_dir || !*name || strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
+    if (!s->options.lib_dir || !*name ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
         return luaL_error(l, "no module '%s'", name);
     if (lua_getfield(l, LUA_REGISTRYINDEX, "neap.modules") != LUA_TTABLE) {
         lua_pop(l, 1);
@@ -219,7 +232,8 @@ void script_sandbox_open(struct neap_script *s)
 
 static int panic(lua_State *l)
 {
-    NEAP_ERROR("script", "an error escaped all protection", "err=%s", neap_log_quote(lua_tostring(l, -1)));
+    NEAP_ERROR("script", "an error escaped all protection", "err=%s",
+               neap_log_quote(lua_tostring(l, -1)));
     return 0;
 }
 

@@ -54,8 +54,6 @@ void script_watchdog_stop(struct neap_script *s);
 void script_views_open(lua_State *l);
 void script_view_push(struct neap_script *s, lua_State *l, struct neap_object *o);
 void script_roots_end(struct neap_item *i);
-/* Pushes a plain table (deep copy); lists carry the mark of lists. */
-void script_push_copy(lua_State *l, yyjson_val *v);
 /* The value behind a view; NULL: no view. Raises when it outlived its item. */
 yyjson_val *script_view_value(lua_State *l, int index);
 struct neap_object *script_view_object(lua_State *l, int index);

@@ -123,7 +123,7 @@ static void push_value(lua_State *l, struct script_root *r, yyjson_val *v)
         push(l, r, v);
 }
 
-void script_push_copy(lua_State *l, yyjson_val *v)
+void neap_script_push_copy(lua_State *l, yyjson_val *v)
 {
     size_t i, n;
     yyjson_val *k, *e;
@@ -134,7 +134,7 @@ void script_push_copy(lua_State *l, yyjson_val *v)
     if (yyjson_is_arr(v)) {
         yyjson_arr_foreach(v, i, n, e)
         {
-            script_push_copy(l, e);
+            neap_script_push_copy(l, e);
             lua_rawseti(l, -2, (lua_Integer)i + 1);
         }
         luaL_setmetatable(l, LIST);
@@ -143,7 +143,7 @@ void script_push_copy(lua_State *l, yyjson_val *v)
     yyjson_obj_foreach(v, i, n, k, e)
     {
         lua_pushlstring(l, yyjson_get_str(k), yyjson_get_len(k));
-        script_push_copy(l, e);
+        neap_script_push_copy(l, e);
         lua_rawset(l, -3);
     }
 }
@@ -208,7 +208,8 @@ static int next_pair(lua_State *l)
 static int view_pairs(lua_State *l)
 {
     yyjson_val *val = script_view_value(l, 1);
-    yyjson_val *first = yyjson_is_obj(val) && yyjson_obj_size(val) ? unsafe_yyjson_get_first(val) : NULL;
+    yyjson_val *first =
+        yyjson_is_obj(val) && yyjson_obj_size(val) ? unsafe_yyjson_get_first(val) : NULL;
     lua_pushinteger(l, 0);
     lua_pushlightuserdata(l, first);
     lua_pushcclosure(l, next_pair, 2);
@@ -243,10 +244,14 @@ static int view_tostring(lua_State *l)
 
 void script_views_open(lua_State *l)
 {
-    static const luaL_Reg methods[] = {{"__index", view_index}, {"__newindex", view_newindex},
-                                       {"__len", view_len},     {"__pairs", view_pairs},
-                                       {"__eq", view_eq},       {"__gc", view_gc},
-                                       {"__tostring", view_tostring}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"__index", view_index},
+                                       {"__newindex", view_newindex},
+                                       {"__len", view_len},
+                                       {"__pairs", view_pairs},
+                                       {"__eq", view_eq},
+                                       {"__gc", view_gc},
+                                       {"__tostring", view_tostring},
+                                       {NULL, NULL}};
     luaL_newmetatable(l, VIEW);
     luaL_setfuncs(l, methods, 0);
     lua_pushliteral(l, "locked");

@@ -161,6 +161,9 @@ local function rolling(d, new, old)
   local least = n - down
   local unavailable = (new.spec.replicas or 1) - (new.status.availableReplicas or 0)
   local may = total(old, "spec") + (new.spec.replicas or 1) - least - unavailable
+  if may <= 0 then -- also while the sets' status does not show yet what was scaled down
+    return new
+  end
   for i, rs in ipairs(old) do
     local sick = (rs.spec.replicas or 1) - (rs.status.availableReplicas or 0)
     local cut = math.min(math.max(may, 0), math.max(sick, 0))

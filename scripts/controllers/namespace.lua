@@ -39,7 +39,8 @@ local function set_conditions(ns, remaining)
     "All resources successfully discovered")
   set("NamespaceDeletionGroupVersionParsingFailure", false, "", "", "ParsedGroupVersions",
     "All legacy kube types successfully parsed")
-  set("NamespaceDeletionContentFailure", false, "", "", "ContentDeleted", "All content successfully deleted, may be waiting on finalization")
+  set("NamespaceDeletionContentFailure", false, "", "", "ContentDeleted",
+    "All content successfully deleted, may be waiting on finalization")
   set("NamespaceContentRemaining", #names > 0, "SomeResourcesRemain",
     "Some resources are remaining: " .. table.concat(names, ", "), "ContentRemoved", "All content successfully removed")
   local waiting = {}

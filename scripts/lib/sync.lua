@@ -38,8 +38,9 @@ return function(controller)
       wanted[key] = child
       local have = neap.get(kind, ns, name)
       if not have then
-        child.metadata.ownerReferences = { workload.owner(parent) }
-        workload.check(neap.create(kind, ns, child))
+        -- in a copy: what was wanted has no owner, and the next pass must not take it away
+        local metadata = workload.merged(child.metadata, { ownerReferences = { workload.owner(parent) } })
+        workload.check(neap.create(kind, ns, workload.merged(child, { metadata = metadata })))
       else
         local patch = diff(before[key], child, have)
         if patch then

@@ -171,6 +171,60 @@ def check_hooks(report, k):
                  and lines[3:] == ["pre-stop", "main-term", "side-term"], lines)
 
 
+def check_lost_shim(report, k):
+    """kill -9 of the pod's shim takes its containers with it: all is made again, in the same pod object."""
+    k.apply(k.pod("orphaned", "exec sleep 4321"))
+    pod = k.wait_ready("orphaned")
+    uid = pod["metadata"]["uid"]
+    subprocess.run(["pkill", "-9", "-f", "neap-shim sandbox .*" + uid], check=True)
+
+    def again():
+        now = k.get("pod", "orphaned")
+        s = now["status"]["containerStatuses"][0]
+        return now if s["restartCount"] >= 1 and s["state"].get("running") and s["ready"] else None
+    now = poll(again)
+    report.check("a pod whose shim is killed runs again", now and now["metadata"]["uid"] == uid,
+                 k.get("pod", "orphaned")["status"])
+    report.check("and can be entered", k.run("exec", "orphaned", "--", "true")[0] == 0)
+    k.kubectl("delete", "pod", "orphaned", "--grace-period=0", "--force")
+
+
+def check_user(report, k):
+    k.apply(k.pod("user", "ls / && id -u && echo fine > /dev/termination-log", restartPolicy="Never",
+                  container={"securityContext": {"runAsUser": 1000, "runAsNonRoot": True}}))
+    pod = k.wait_phase("user", "Succeeded", "Failed")
+    state = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    report.check("a container of another user reads its root and says why it ended",
+                 state["exitCode"] == 0 and state.get("message") == "fine\n", (state, k.run("logs", "user")))
+    k.kubectl("delete", "pod", "user")
+
+
+def check_change(report, k):
+    k.image("neap.local/test:2")
+    k.apply(k.pod("change", "exec sleep 4321"))
+    pod = k.wait_ready("change")
+    report.check("a pod that is bound is of its first generation", pod["metadata"]["generation"] == 1, pod["metadata"])
+    k.kubectl("set", "image", "pod/change", "c=neap.local/test:2")
+
+    def changed():
+        s = k.get("pod", "change")["status"]
+        c = s["containerStatuses"][0]
+        return c["restartCount"] == 1 and c["state"].get("running") and s.get("observedGeneration") == 2
+    report.check("another image: the container is started again", poll(changed), k.get("pod", "change")["status"])
+    k.kubectl("patch", "pod", "change", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
+    report.check("a deadline set later holds", bool(k.wait_phase("change", "Failed")), k.get("pod", "change")["status"])
+    k.kubectl("delete", "pod", "change")
+
+
+def check_debug(report, k):
+    k.apply(k.pod("target", "exec sleep 4321"))
+    k.wait_ready("target")
+    code, _, err = k.run("debug", "target", "--image=" + IMAGE, "--container=dbg", "--", "sh", "-c", "echo inside; sleep 100")
+    logs = poll(lambda: "inside" in k.run("logs", "target", "-c", "dbg")[1])
+    report.check("kubectl debug: an ephemeral container", code == 0 and logs, (code, err))
+    k.kubectl("delete", "pod", "target", "--grace-period=0", "--force")
+
+
 def check_limits(report, k):
     k.apply(k.pod("oom", "cat /dev/zero | head -c 200m | tail", restartPolicy="Never",
                   container={"resources": {"limits": {"memory": "24Mi"}}}))
@@ -213,7 +267,7 @@ def main():
     k = cluster_or_skip("pods", options=["--volume-refresh", "1s"])
     try:
         for check in (check_first, check_restart, check_kill, check_init, check_config, check_probes, check_hooks,
-                      check_limits,
+                      check_lost_shim, check_user, check_change, check_debug, check_limits,
                       check_images, check_follow):
             try:
                 check(report, k)

@@ -11,11 +11,12 @@ struct neap_control_options {
     struct neap_client *client; /* in process */
     const struct neap_clock *clock;
     const struct neap_rand *rand;
-    const char *script_dir;      /* controllers/ and lib/ below it */
-    const char *ca_pem;          /* the cluster's authority, for scripts that publish it */
-    const char *user_script_dir; /* NULL: none; every .lua file in it and in controllers/ below it is a
+    const char *script_dir; /* controllers/ and lib/ below it */
+    const char *ca_pem;     /* the cluster's authority, for scripts that publish it */
+    const char
+        *user_script_dir; /* NULL: none; every .lua file in it and in controllers/ below it is a
                                     controller, loaded anew when one of them changes */
-    const char *file; /* not NULL: this one controller and no other (tests, checks) */
+    const char *file;     /* not NULL: this one controller and no other (tests, checks) */
 };
 /* Loads every controller and starts its watches. errors: NEAP_ECONFIG with file and line. */
 int neap_control_start(const struct neap_control_options *o, struct neap_control **ret,

@@ -51,6 +51,8 @@ int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot
  * through, and dies with the call. */
 void neap_script_push_tree(struct neap_script *s, yyjson_mut_doc *doc, yyjson_mut_val *value,
                            bool frozen);
+/* Pushes a plain table: a deep copy. */
+void neap_script_push_copy(struct lua_State *l, yyjson_val *v);
 /* Appends a Lua value as JSON. False with a message: a function, a cycle, a key that is no string. */
 bool neap_script_to_json(struct lua_State *l, int index, struct neap_buf *out, const char **why);
 /* Calls back, on the loop, a moment after something changed in folder <top> or the folders <below> it (names,
@@ -60,6 +62,8 @@ struct neap_script_folders *neap_script_folders_watch(struct neap_loop *loop, co
                                                       const char *const *below,
                                                       void (*changed)(void *arg), void *arg);
 struct neap_script_folders *neap_script_folders_close(struct neap_script_folders *f); /* or NULL */
+/* Is a file of this name in a folder of scripts one of them? Hidden files and tests (x_test.lua) are not. */
+bool neap_script_is_one(const char *name);
 /* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */
 const struct neap_kind *neap_script_kind(const char *text);
 

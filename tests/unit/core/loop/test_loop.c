@@ -84,6 +84,68 @@ static void test_timer_repeats_and_closes(void **state)
     assert_null(neap_timer_close(NULL));
 }
 
+/* ---- time by hand ---- */
+
+static int64_t hand_ns(void *self)
+{
+    return *(int64_t *)self;
+}
+
+struct order {
+    char names[16];
+    struct neap_timer *stop;
+};
+
+static void first(void *arg)
+{
+    struct order *o = arg;
+    strcat(o->names, "1");
+    neap_timer_stop(o->stop);
+}
+
+static void second(void *arg)
+{
+    struct order *o = arg;
+    strcat(o->names, "2");
+}
+
+static void test_manual_timers_run_by_the_clock_given(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now = 5;
+    struct neap_clock clock = {hand_ns, hand_ns, &now};
+    struct order o = {0};
+    struct neap_loop *loop = neap_loop_new("hand", &clock);
+    (void)f;
+    neap_loop_manual(loop);
+    assert_true(neap_loop_next_timer(loop) == INT64_MAX);
+    struct neap_timer *b = neap_timer_new(loop, second, &o), *a = neap_timer_new(loop, first, &o);
+    struct neap_timer *never = neap_timer_new(loop, second, &o);
+    o.stop = never;
+    neap_timer_start(b, 20, 10);
+    neap_timer_start(a, 10, 0);
+    neap_timer_start(never, 15, 0);
+    assert_true(neap_timer_active(never));
+    assert_true(neap_loop_next_timer(loop) == 10000005);
+    assert_false(neap_loop_fire(loop));
+    neap_loop_turn(loop, false);
+    assert_string_equal(o.names, "");
+    now = 20000005;
+    while (neap_loop_fire(loop))
+        continue;
+    assert_string_equal(o.names, "12");
+    assert_false(neap_timer_active(a) || neap_timer_active(never));
+    now += 10000000; /* the repetition */
+    assert_true(neap_loop_fire(loop));
+    assert_false(neap_loop_fire(loop));
+    assert_string_equal(o.names, "122");
+    neap_timer_close(a);
+    neap_timer_close(b);
+    neap_timer_close(never);
+    assert_true(neap_loop_next_timer(loop) == INT64_MAX);
+    neap_loop_free(loop);
+}
+
 /* ---- fds ---- */
 
 static void on_fd(void *arg, int events)
@@ -124,10 +186,16 @@ static void work_done(void *arg)
     neap_loop_stop(f->loop);
 }
 
+static void start_work(void *arg)
+{
+    struct fixture *f = arg;
+    neap_loop_work(f->loop, work, work_done, f);
+}
+
 static void test_work_runs_off_the_loop(void **state)
 {
     struct fixture *f = *state;
-    neap_loop_work(f->loop, work, work_done, f);
+    neap_loop_post(f->loop, start_work, f); /* a loop that does not run yet is anybody's */
     neap_loop_run(f->loop);
     assert_int_equal(f->count, 1);
 }
@@ -210,7 +278,7 @@ int main(void)
         T(test_fd_wakes_and_closes_inside),    T(test_work_runs_off_the_loop),
         T(test_child_input_output_status),     T(test_child_output_is_bounded),
         T(test_child_that_is_not_there),       T(test_child_timeout_kills),
-        T(test_child_before_exec_can_refuse),
+        T(test_child_before_exec_can_refuse),  T(test_manual_timers_run_by_the_clock_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,162 @@
+local DEPLOYMENTS, SETS = "apps/v1/deployments", "apps/v1/replicasets"
+
+local function deployment(replicas, image)
+  return {
+    apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "web" },
+    spec = {
+      replicas = replicas, selector = { matchLabels = { app = "web" } },
+      template = {
+        metadata = { labels = { app = "web" } },
+        spec = { containers = { { name = "c", image = image or "one" } } },
+      },
+    },
+  }
+end
+
+local function start(t, d)
+  t:controller("replicaset")
+  t:controller("deployment")
+  t:controller("garbage")
+  return t:create(d)
+end
+
+local function image(t, text)
+  t:patch(DEPLOYMENTS, "default", "web", {
+    spec = { template = { spec = neap.edit { containers = { { name = "c", image = text } } } } },
+  })
+end
+
+local function images(t)
+  local out = {}
+  for _, pod in ipairs(t:list("v1/pods")) do
+    if not pod.metadata.deletionTimestamp then
+      local i = pod.spec.containers[1].image
+      out[i] = (out[i] or 0) + 1
+    end
+  end
+  return out
+end
+
+local function condition(t, kind)
+  for _, c in ipairs(t:get(DEPLOYMENTS, "default", "web").status.conditions or {}) do
+    if c.type == kind then
+      return c
+    end
+  end
+end
+
+test("one set with the template's hash, its pods, status and revision", function(t)
+  start(t, deployment(3))
+  local sets = t:list(SETS)
+  t:equal(#sets, 1)
+  t:equal(sets[1].metadata.labels["pod-template-hash"], sets[1].metadata.name:match("^web%-(.*)$"))
+  t:equal(condition(t, "Available").status, "False")
+  t:kubelet()
+  local d = t:get(DEPLOYMENTS, "default", "web")
+  t:has(d.status, { replicas = 3, updatedReplicas = 3, readyReplicas = 3, availableReplicas = 3, observedGeneration = 1 })
+  t:equal(d.metadata.annotations["deployment.kubernetes.io/revision"], "1")
+  t:has(condition(t, "Available"), { status = "True", reason = "MinimumReplicasAvailable" })
+  t:has(condition(t, "Progressing"), { status = "True", reason = "NewReplicaSetAvailable" })
+  t:equal(t:failures(), 0)
+end)
+
+test("a rolling update stays within maxSurge and maxUnavailable, and leaves the old set empty", function(t)
+  start(t, deployment(4))
+  t:kubelet()
+  image(t, "two")
+  for _ = 1, 30 do
+    local total, ready = 0, 0
+    for _, pod in ipairs(t:list("v1/pods")) do
+      if not pod.metadata.deletionTimestamp then
+        total = total + 1
+        ready = ready + (pod.status.phase == "Running" and 1 or 0)
+      end
+    end
+    t:ok(total <= 5, "more pods than replicas and surge: " .. total)
+    t:ok(ready >= 3, "fewer pods than may be unavailable: " .. ready)
+    t:kubelet { rounds = 1 }
+  end
+  t:equal(images(t), { two = 4 })
+  local sizes = {}
+  for _, rs in ipairs(t:list(SETS)) do
+    sizes[rs.spec.template.spec.containers[1].image] = rs.spec.replicas
+  end
+  t:equal(sizes, { one = 0, two = 4 })
+  t:equal(t:get(DEPLOYMENTS, "default", "web").metadata.annotations["deployment.kubernetes.io/revision"], "2")
+end)
+
+test("going back to an old template uses its set and gives it the newest revision", function(t)
+  start(t, deployment(2))
+  t:kubelet()
+  local first = t:list(SETS)[1].metadata.name
+  image(t, "two")
+  t:kubelet()
+  image(t, "one")
+  t:kubelet()
+  t:equal(images(t), { one = 2 })
+  t:equal(#t:list(SETS), 2)
+  t:equal(t:get(SETS, "default", first).metadata.annotations["deployment.kubernetes.io/revision"], "3")
+end)
+
+test("Recreate: nothing new before the last old pod is gone", function(t)
+  local d = deployment(2)
+  d.spec.strategy = { type = "Recreate" }
+  start(t, d)
+  t:create { apiVersion = "v1", kind = "Node", metadata = { name = "n" } }
+  for _, pod in ipairs(t:list("v1/pods")) do
+    t:create {
+      apiVersion = "v1", kind = "Binding", metadata = { name = pod.metadata.name, namespace = "default" },
+      target = { kind = "Node", name = "n" },
+    }
+  end
+  t:kubelet()
+  image(t, "two")
+  t:equal(images(t), {}) -- they are being deleted: a node has them
+  t:equal(#t:list("v1/pods"), 2)
+  t:kubelet()
+  t:equal(images(t), { two = 2 })
+end)
+
+test("paused: a new template waits", function(t)
+  local d = deployment(1)
+  start(t, d)
+  t:kubelet()
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = true } })
+  image(t, "two")
+  t:kubelet()
+  t:equal(images(t), { one = 1 })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = false } })
+  t:kubelet()
+  t:equal(images(t), { two = 1 })
+end)
+
+test("no progress within the deadline is a condition", function(t)
+  local d = deployment(1)
+  d.spec.progressDeadlineSeconds = 60
+  start(t, d)
+  t:advance(59)
+  t:equal(condition(t, "Progressing").status, "True")
+  t:advance(5)
+  t:has(condition(t, "Progressing"), { status = "False", reason = "ProgressDeadlineExceeded" })
+end)
+
+test("the history keeps as many old sets as are asked for", function(t)
+  local d = deployment(1)
+  d.spec.revisionHistoryLimit = 1
+  start(t, d)
+  t:kubelet()
+  for _, text in ipairs { "two", "three", "four" } do
+    image(t, text)
+    t:kubelet()
+  end
+  t:equal(#t:list(SETS), 2)
+end)
+
+test("deleted, it takes its sets and pods along", function(t)
+  start(t, deployment(2))
+  t:kubelet()
+  t:delete(DEPLOYMENTS, "default", "web", { propagation = "Background" })
+  t:kubelet()
+  t:equal(#t:list(SETS), 0)
+  t:equal(#t:list("v1/pods"), 0)
+end)

@@ -1,0 +1,76 @@
+-- The engine itself: budgets, views, snapshots, resync, sync().
+local function cm(name, data)
+  return { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name }, data = data }
+end
+
+test("a sync without an end is stopped, and the others go on", function(t)
+  t:controller("data/engine.lua")
+  t:create(cm("a", { ["do"] = "endless" }))
+  t:equal(t:failures(), 1)
+  t:create(cm("b", { ["do"] = "keep" }))
+  t:create(cm("c", { ["do"] = "kept" }))
+  t:equal(t:failures(), 2)
+end)
+
+test("objects are frozen, and die with their sync", function(t)
+  t:controller("data/engine.lua")
+  t:create(cm("a", { ["do"] = "frozen" }))
+  t:equal(t:failures(), 1)
+  t:create(cm("b", { ["do"] = "keep" }))
+  t:equal(t:failures(), 1)
+  t:create(cm("c", { ["do"] = "kept" }))
+  t:equal(t:failures(), 2)
+end)
+
+test("a sync sees one moment, and is called again when it asks for it", function(t)
+  t:controller("data/engine.lua")
+  t:create(cm("a", { ["do"] = "count", n = "first", start = tostring(math.tointeger(t:now())) }))
+  local function seen(name)
+    local s = t:get("v1/secrets", "default", name)
+    return s and s.metadata.labels.seen
+  end
+  t:equal(seen("at-0"), "first")
+  t:advance(59)
+  t:equal(seen("at-1"), nil)
+  t:advance(2)
+  t:equal(seen("at-1"), "patched0")
+  t:advance(60)
+  t:equal(seen("at-2"), "patched1")
+end)
+
+test("failures are tried again, later and later", function(t)
+  t:controller("data/engine.lua")
+  t:create(cm("a", { ["do"] = "refused" }))
+  t:equal(t:failures(), 1)
+  t:advance(0.06)
+  t:equal(t:failures(), 2)
+  t:advance(0.11)
+  t:equal(t:failures(), 3)
+  t:advance(600)
+  t:ok(t:failures() < 30, "no back-off: " .. t:failures())
+end)
+
+test("sync: children come, are repaired, and go when they are no longer wanted", function(t)
+  t:controller("data/synced.lua")
+  t:controller("garbage")
+  t:create {
+    apiVersion = "v1", kind = "Service", metadata = { name = "s", annotations = { want = "a b" } },
+    spec = { ports = { { port = 80 } } },
+  }
+  t:equal(t:get("v1/configmaps", "default", "a").data, { of = "s" })
+  t:patch("v1/configmaps", "default", "a", { data = { of = "forged" } })
+  t:equal(t:get("v1/configmaps", "default", "a").data, { of = "s" })
+  t:patch("v1/services", "default", "s", { metadata = { annotations = { want = "b c" } } })
+  t:equal(t:get("v1/configmaps", "default", "a"), nil)
+  t:ok(t:get("v1/configmaps", "default", "b"))
+  t:ok(t:get("v1/configmaps", "default", "c"))
+  t:delete("v1/services", "default", "s")
+  t:equal(t:list("v1/configmaps"), {})
+end)
+
+test("the same names and times in every run", function(t)
+  local o = t:create { apiVersion = "v1", kind = "ConfigMap", metadata = { generateName = "x-" } }
+  t:equal(o.metadata.creationTimestamp, "2026-01-01T00:00:00Z")
+  t:ok(o.metadata.name:match("^x%-%w%w%w%w%w$"), o.metadata.name)
+  t:equal(o.metadata.name, "x-p5jdb")
+end)

@@ -1,0 +1,5 @@
+-- not enough memory
+local s = "x"
+while true do
+  s = s .. s
+end

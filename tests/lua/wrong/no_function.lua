@@ -1,0 +1,2 @@
+-- a rule needs mutate or validate
+return neap.admission { name = "x", resources = { "pods" } }

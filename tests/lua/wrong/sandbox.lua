@@ -1,0 +1,2 @@
+-- attempt to index a nil value (global 'os')
+return { os.getenv("HOME") }
