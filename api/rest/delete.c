@@ -191,6 +191,8 @@ static int change(struct rest_write *w, struct neap_err *err)
     yyjson_mut_val *before = neap_json_at(w->root, "metadata.deletionGracePeriodSeconds");
     if (!marked || (before && g < yyjson_mut_get_sint(before))) /* a later call may only shorten it */
         rest_meta_mark_deleted(w, g);
+    else
+        yyjson_mut_obj_remove_key(neap_json_at(w->root, "metadata"), "resourceVersion");
     w->delete_marked = true;
     return 0;
 }

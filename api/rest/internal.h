@@ -148,6 +148,10 @@ bool rest_special(struct neap_call *c);
 
 /* Query options that contradict each other: the real server's words. */
 int rest_check_list_options(const struct neap_call *c, bool watch, struct neap_err *err);
+/* Options of a write: who manages its fields. */
+int rest_check_write_options(const struct neap_call *c, struct neap_err *err);
+/* Turns causes about a write's options into "CreateOptions.meta.k8s.io "" is invalid: ...". */
+int rest_err_invalid_options(const struct neap_call *c, struct neap_err *err);
 /* "N" -> revision; NULL, "", "0" -> 0. */
 int rest_parse_revision(const char *text, uint64_t *ret, struct neap_err *err);
 /* Waits until the registry has reached <revision>, then calls <go>; 504 when it is in the future
@@ -248,6 +252,8 @@ void rest_validate_service_addresses(struct rest_validation *v);
 void rest_validate_kind(struct rest_validation *v);
 /* All: metadata, the kind's own rules, then what the tables know and nobody said yet. */
 void rest_validate(struct rest_validation *v);
+/* Warnings about a write that was found good. */
+void rest_warn(const struct rest_validation *v, struct neap_call *call);
 
 /* ---- discovery.c, openapi.c, health.c: answer true when the path is theirs ---- */
 bool rest_discovery(struct neap_call *c);

@@ -1,5 +1,5 @@
 /* What the query asks of reads: revisions, selectors, contradictions. */
-#include "internal.h"
+#include "validate/validate.h"
 
 int rest_parse_revision(const char *text, uint64_t *ret, struct neap_err *err)
 {
@@ -96,6 +96,44 @@ int rest_check_list_options(const struct neap_call *c, bool watch, struct neap_e
     if (err->code)
         return rest_err_invalid(err, &list_options, "");
     return 0;
+}
+
+/* ---- writes ---------------------------------------------------------------------------------------- */
+
+enum { FIELD_MANAGER_MAX = 128 };
+
+int rest_err_invalid_options(const struct neap_call *c, struct neap_err *err)
+{
+    static const struct {
+        const char *method;
+        struct neap_kind kind;
+    } rows[] = {{"POST", {.group = "meta.k8s.io", .kind = "CreateOptions"}},
+                {"PUT", {.group = "meta.k8s.io", .kind = "UpdateOptions"}},
+                {"PATCH", {.group = "meta.k8s.io", .kind = "PatchOptions"}},
+                {"DELETE", {.group = "meta.k8s.io", .kind = "DeleteOptions"}}};
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
+        if (neap_streq(rows[i].method, c->method))
+            return rest_err_invalid(err, &rows[i].kind, "");
+    return err->code;
+}
+
+int rest_check_write_options(const struct neap_call *c, struct neap_err *err)
+{
+    const char *manager = c->options.field_manager;
+    struct rest_validation v = {.err = err};
+    path p = AT(NULL, "fieldManager");
+    if (!manager || (c->verb != NEAP_CREATE && c->verb != NEAP_UPDATE && c->verb != NEAP_PATCH))
+        return 0;
+    if (strlen(manager) > FIELD_MANAGER_MAX)
+        rest_too_long(&v, p, FIELD_MANAGER_MAX);
+    for (size_t i = 0; manager[i]; i++) {
+        unsigned char ch = (unsigned char)manager[i];
+        if (ch >= 0x20 && ch != 0x7f)
+            continue;
+        rest_invalid_string(&v, p, manager, "invalid character U+%04X (at position %zu)", ch, i);
+        break;
+    }
+    return err->code ? rest_err_invalid_options(c, err) : 0;
 }
 
 /* ---- waiting for a revision ------------------------------------------------------------------------- */

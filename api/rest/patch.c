@@ -75,6 +75,8 @@ static int change(struct rest_write *w, struct neap_err *err)
         rc = neap_patch_merge(p->doc, &w->root, p->patch, err);
     else
         rc = neap_patch_strategic(p->doc, &w->root, p->patch, w->kind->type, err);
+    if (rc == NEAP_EINVALID && !err->cause_count)
+        rest_err_empty_details(err);
     if (rc)
         return rc;
     if (neap_arena_exhausted(c->arena) || !w->root)
@@ -119,11 +121,11 @@ static int parse(struct neap_call *c, struct patch *p, struct neap_err *err)
 static int check_type(struct neap_call *c, struct neap_err *err)
 {
     static const struct neap_kind options = {.group = "meta.k8s.io", .kind = "PatchOptions"};
-    if (c->patch_type == NEAP_PATCH_T_NONE)
-        return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
-                            "the body of the request was in an unknown format - accepted media types "
-                            "include: application/json-patch+json, application/merge-patch+json, "
-                            "application/strategic-merge-patch+json, application/apply-patch+yaml");
+    if (c->patch_type == NEAP_PATCH_T_NONE) {
+        neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE, "415: Unsupported Media Type");
+        rest_err_empty_details(err);
+        return NEAP_EUNSUPPORTEDMEDIATYPE;
+    }
     if (c->options.force < 0)
         return 0;
     neap_err_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");

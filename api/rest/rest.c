@@ -130,6 +130,21 @@ static void not_found_page(struct neap_call *c)
     rest_reply_text(c, 404, "404 page not found\n");
 }
 
+/* No such resource in a group that is served: a Status; in no such group: the page of old. */
+static void resource_not_found(struct neap_call *c)
+{
+    bool group = false;
+    for (unsigned i = 0; i < neap_kind_count && !group; i++)
+        group = strcmp(neap_kinds[i]->group, or_empty(c->group)) == 0;
+    if (!group) {
+        not_found_page(c);
+        return;
+    }
+    neap_err_set(&c->err, NEAP_ENOTFOUND, "the server could not find the requested resource");
+    rest_err_empty_details(&c->err);
+    rest_fail(c);
+}
+
 void rest_not_allowed(struct neap_call *c)
 {
     neap_err_set(&c->err, NEAP_EMETHODNOTALLOWED,
@@ -186,7 +201,11 @@ static void route_resource(struct neap_call *c)
     c->kind = neap_kind_by_resource(or_empty(c->group), or_empty(c->version),
                                     or_empty(c->resource));
     if (!c->kind) {
-        not_found_page(c);
+        resource_not_found(c);
+        return;
+    }
+    if (!c->kind->namespaced && c->namespace_ && strcmp(c->resource, "namespaces") != 0) {
+        resource_not_found(c);
         return;
     }
     if (!c->kind->namespaced && c->namespace_ && strcmp(c->resource, "namespaces") == 0)
@@ -194,9 +213,13 @@ static void route_resource(struct neap_call *c)
     if (c->subresource) {
         rc->subresource = neap_kind_subresource(c->kind, c->subresource);
         if (!rc->subresource) {
-            not_found_page(c);
+            resource_not_found(c);
             return;
         }
+    }
+    if (rest_check_write_options(c, &c->err)) {
+        rest_fail(c);
+        return;
     }
     unsigned verbs = rc->subresource ? rc->subresource->verbs : c->kind->verbs;
     bool named = c->verb != NEAP_CREATE || rc->subresource ? c->name != NULL : c->name == NULL;

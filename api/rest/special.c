@@ -193,10 +193,15 @@ static int bind_change(struct rest_write *w, struct neap_err *err)
     const char *why = NULL;
     char text[320];
     if (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0) {
-        snprintf(text, sizeof(text), "the UID in the precondition (%s) does not match the UID in "
-                                     "record (%s)", uid, neap_object_uid(w->old));
-        why = text;
-    } else if (neap_object_deleting(w->old)) {
+        neap_err_set(err, NEAP_ECONFLICT,
+                     "Operation cannot be fulfilled on pods \"%s\": StorageError: invalid object, "
+                     "Code: 4, Key: /registry/pods/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: "
+                     "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+                     w->name, w->namespace_, w->name, uid, neap_object_uid(w->old));
+        neap_err_about(err, "", "pods", w->name);
+        return NEAP_ECONFLICT;
+    }
+    if (neap_object_deleting(w->old)) {
         snprintf(text, sizeof(text), "pod %s is being deleted, cannot be assigned to a host", w->name);
         why = text;
     } else if (old && *old) {

@@ -160,6 +160,8 @@ void neap_rest_refuse(struct neap_call *c)
 {
     if (!c->err.code)
         neap_err_set(&c->err, NEAP_EINTERNAL, "no answer was made");
+    if (c->err.code == NEAP_EINVALID && c->err.cause_count && !c->err.message)
+        rest_err_invalid_options(c, &c->err);
     c->status = neap_err_http_status(c->err.code);
     neap_buf_reset(&c->reply_buf);
     const struct rest_call *rc = c->handler; /* NULL: the transport refuses */

@@ -20,6 +20,7 @@ void rest_token_write(struct neap_buf *out, uint64_t revision, const char *key, 
     neap_buf_done(&json);
 }
 
+/* NULL: <len> is where the text stops being base64. */
 static char *decode(struct neap_call *c, const char *text, size_t *len)
 {
     size_t n = strlen(text), out = 0;
@@ -27,8 +28,10 @@ static char *decode(struct neap_call *c, const char *text, size_t *len)
     char *to = n < 4096 ? neap_arena_alloc(c->arena, n + 1) : NULL;
     for (size_t i = 0; to && i < n; i++) {
         const char *d = memchr(digits, text[i], 64);
-        if (!d)
+        if (!d) {
+            *len = i;
             return NULL;
+        }
         bits = bits << 6 | (unsigned)(d - digits);
         have += 6;
         if (have >= 8) {
@@ -36,8 +39,8 @@ static char *decode(struct neap_call *c, const char *text, size_t *len)
             to[out++] = (char)(bits >> have);
         }
     }
-    *len = out;
-    return to;
+    *len = n % 4 == 1 ? n - 1 : out;
+    return n % 4 == 1 ? NULL : to;
 }
 
 int rest_token_parse(struct neap_call *c, const char *text, struct rest_token *ret,
@@ -56,8 +59,19 @@ int rest_token_parse(struct neap_call *c, const char *text, struct rest_token *r
     bool ok = key && neap_streq(yyjson_get_str(yyjson_obj_get(root, "v")), "neap/v1") &&
               neap_startswith(key, prefix.data);
     neap_buf_done(&prefix);
+    const char *version = yyjson_get_str(yyjson_obj_get(root, "v"));
+    if (!json)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "invalid continue token: continue key is not valid: illegal base64 data at "
+                            "input byte %zu", len);
+    if (!ok && neap_streq(version, "meta.k8s.io/v1"))
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "invalid continue token: continue key is not valid: incorrect encoded start "
+                            "resourceVersion (version meta.k8s.io/v1)");
     if (!ok)
-        return neap_err_set(err, NEAP_EBADREQUEST, "continue key is not valid: invalid token");
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "invalid continue token: continue key is not valid: server does not "
+                            "recognize this encoded version \"%.64s\"", version ? version : "");
     ret->revision = yyjson_get_uint(yyjson_obj_get(root, "rv"));
     ret->remaining = yyjson_get_sint(yyjson_obj_get(root, "left"));
     ret->key = key;

@@ -146,8 +146,10 @@ static int validate(struct rest_write *w, struct neap_err *err)
                                 .binding = w->binding,
                                 .err = err};
     rest_validate(&v);
-    if (!err->code)
+    if (!err->code) {
+        rest_warn(&v, w->call);
         return 0;
+    }
     if (err->code == NEAP_EINVALID)
         return rest_err_invalid(err, w->kind,
                                 yyjson_mut_get_str(neap_json_at(w->root, "metadata.name")));

@@ -274,7 +274,7 @@ static int retain_keys(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *
             yyjson_mut_is_null(yyjson_mut_obj_iter_get_val(k)))
             continue;
         if (index_of(keys, k, NULL) < 0)
-            return bad(s, "patch and retainKeys list do not match");
+            return bad(s, "invalid patch format of retainKeys");
     }
     it = yyjson_mut_obj_iter_with(original);
     for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));)

@@ -109,11 +109,11 @@ static bool index_interval(const char *s, size_t n, int64_t completions, int64_t
         char *end;
         range[i] = strtoll(part[i], &end, 10);
         if (!*part[i] || *end) {
-            snprintf(why, 160, "cannot convert string to integer for index: \"%.100s\"", part[i]);
+            snprintf(why, 160, "cannot convert string to integer for index: \"%.63s\"", part[i]);
             return false;
         }
         if (range[i] >= completions) {
-            snprintf(why, 160, "too large index: \"%s\"", part[i]);
+            snprintf(why, 160, "too large index: \"%.63s\"", part[i]);
             return false;
         }
     }

@@ -270,6 +270,7 @@ void rest_check_pod_spec(struct rest_validation *v, path p, json *spec, json *me
     rest_check_volumes(&pod, AT(p, "volumes"));
     check_claims(&pod, AT(p, "resourceClaims"));
     rest_check_containers(&pod, p);
+    rest_check_pod_resources(&pod, AT(p, "resources"));
     check_host_network(&pod, AT(p, "containers"));
     check_policies(&pod, p);
     check_placement(&pod, p);

@@ -135,7 +135,7 @@ void rest_check_resource_quantity(struct rest_validation *v, path p, const char 
         rest_invalid(v, p, q, "must be an integer");
 }
 
-/* ---- a container's ---- */
+/* ---- a container's, or the pod's own ---- */
 
 struct seen {
     bool compute, huge;
@@ -242,4 +242,39 @@ void rest_check_container_resources(struct rest_pod *pod, path p, json *resource
     if (seen.huge && !seen.compute)
         rest_forbidden(v, p, "HugePages require cpu or memory");
     check_claims(pod, AT(p, "claims"), get(resources, "claims"));
+}
+
+/* Of the pod as a whole: fewer names, and no claims. */
+void rest_check_pod_resources(struct rest_pod *pod, path p)
+{
+    static const char *const supported[] = {"cpu", "hugepages-", "memory", NULL};
+    static const char *const sides[] = {"limits", "requests"};
+    struct rest_validation *v = pod->v;
+    json *resources = get(pod->spec, "resources"), *limits = get(resources, "limits");
+    path limits_path = AT(p, "limits");
+    struct seen seen = {0};
+    if (!resources)
+        return;
+    if (is(get(pod->spec, "os"), "name", "windows")) {
+        rest_forbidden(v, p, "may not be set for a windows pod");
+        return;
+    }
+    if (has(resources, "claims"))
+        rest_forbidden(v, AT(p, "claims"), "claims may not be set for Resources at pod-level");
+    for (int i = 0; i < 2; i++) {
+        path list = AT(p, sides[i]);
+        EACH(e, get(resources, sides[i]))
+        {
+            path at = KEY(list, e.key);
+            rest_check_resource_name(v, at, e.key);
+            if (standard(e.key) && strcmp(e.key, "cpu") && strcmp(e.key, "memory") && !huge(e.key))
+                rest_unsupported(v, at, e.key, supported);
+            rest_check_resource_quantity(v, at, e.key, e.item);
+            if (i)
+                check_against_limit(v, list, limits_path, e.key, e.item, get(limits, e.key));
+            check_huge(v, at, e.key, e.item, &seen);
+        }
+    }
+    if (seen.huge && !seen.compute)
+        rest_forbidden(v, p, "HugePages require cpu or memory");
 }

@@ -101,8 +101,9 @@ static void check_claim_frozen(struct rest_validation *v, json *now_spec, json *
     bool bound = strcmp(string_of(neap_json_at(v->root, "status.phase")), "Bound") == 0;
     if (!*text(old, "volumeName"))
         put(doc, old, now, "volumeName");
-    if (!has(old, "storageClassName") && bound == false && has(now, "storageClassName") &&
-        !neap_json_at(v->old_root, "metadata.annotations"))
+    if (!has(old, "storageClassName") && !bound && has(now, "storageClassName") &&
+        !has(neap_json_at(v->old_root, "metadata.annotations"),
+             "volume.beta.kubernetes.io/storage-class"))
         put(doc, now, old, "storageClassName"); /* a class may be given later */
     if (bound && neap_json_at(now, "resources.requests"))
         put(doc, neap_json_at(now, "resources.requests"), neap_json_at(old, "resources.requests"),

@@ -213,6 +213,7 @@ void rest_check_image_spaces(struct rest_pod *pod, path spec_path);
 void rest_check_mounts(struct rest_pod *pod, path p, json *container);
 void rest_check_probes(struct rest_pod *pod, path p, json *container);
 void rest_check_lifecycle(struct rest_pod *pod, path p, json *lifecycle);
+void rest_check_pod_resources(struct rest_pod *pod, path p);
 void rest_check_container_resources(struct rest_pod *pod, path p, json *resources);
 void rest_check_security_context(struct rest_pod *pod, path p, json *sc);
 void rest_check_pod_security_context(struct rest_pod *pod, path p);
