@@ -124,9 +124,25 @@ void node_refused(struct neap_call *c, int status, const char *body, size_t len,
                      "%.*s", (int)(len < 1000 ? len : 1000), body ? body : "");
 }
 
+static void proxy_http(struct neap_node_dialer *d, struct neap_call *c, struct neap_object *o)
+{
+    char ip[64];
+    int port;
+    int rc = node_target(c, o, c->proxy_port, ip, &port);
+    neap_object_unref(o);
+    if (rc)
+        neap_rest_fail(c);
+    else
+        node_http(d->options.loop, d->options.netns, c, ip, port);
+}
+
 void neap_node_dialer_handle(void *arg, struct neap_call *c, struct neap_object *pod)
 {
     struct neap_node_dialer *d = arg;
+    if (strcmp(c->subresource, "proxy") == 0 && strcmp(c->resource, "nodes") != 0) {
+        proxy_http(d, c, pod);
+        return;
+    }
     struct neap_http_client *http = NULL;
     const char *path, *node;
     yyjson_doc *doc = neap_object_parse(pod, NULL);

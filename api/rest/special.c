@@ -18,6 +18,7 @@ static const struct {
     {"", "pods", "attach", rest_to_node},
     {"", "pods", "portforward", rest_to_node},
     {"", "pods", "proxy", rest_to_node},
+    {"", "services", "proxy", rest_to_node},
     {"", "nodes", "proxy", rest_to_node},
     {"", "serviceaccounts", "token", rest_token_request},
     {"", "componentstatuses", NULL, rest_component_status},
@@ -85,9 +86,30 @@ void neap_rest_fail(struct neap_call *c)
     rest_fail(c);
 }
 
+/* "NAME:PORT", "http:NAME:PORT" of a proxied name. */
+static void split_name(struct neap_call *c)
+{
+    char *name = neap_arena_strdup(c->arena, c->name), *colon = name ? strchr(name, ':') : NULL;
+    if (!colon)
+        return;
+    *colon = '\0';
+    char *second = strchr(colon + 1, ':');
+    if (second) {
+        *second = '\0';
+        c->name = colon + 1;
+        c->proxy_port = second[1] ? second + 1 : NULL;
+    } else {
+        c->name = name;
+        c->proxy_port = colon[1] ? colon + 1 : NULL;
+    }
+}
+
 void rest_to_node(struct neap_call *c)
 {
     const struct neap_node_proxy *p = rest_of(c)->options.node_proxy;
+    bool proxy = strcmp(c->subresource, "proxy") == 0;
+    if (proxy)
+        split_name(c);
     struct neap_object *o = neap_snapshot_get(rest_pin(c), c->kind, c->namespace_, c->name);
     if (!o) {
         rest_err_not_found(&c->err, c->kind, c->name);
@@ -95,7 +117,7 @@ void rest_to_node(struct neap_call *c)
         return;
     }
     /* reading through these is acting: the write verb is needed as well */
-    if (strcmp(c->subresource, "log") != 0 && c->verb == NEAP_GET &&
+    if (!proxy && strcmp(c->subresource, "log") != 0 && c->verb == NEAP_GET &&
         rest_authorize(c, "create", c->group, c->resource, c->subresource, c->namespace_, c->name,
                        &c->err)) {
         rest_fail(c);

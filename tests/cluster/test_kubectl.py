@@ -89,6 +89,12 @@ def check_service(report, k):
     report.check("and its node port", poll(lambda: page(k, node, node_port) == "one"), (node, node_port))
     report.check("and from a pod", poll(lambda: "one" in k.run("exec", "deploy/web", "--", "sh", "-c",
                  "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc %s 80" % ip)[1]))
+    proxied = "/api/v1/namespaces/default/%s/proxy/"
+    report.check("the API server's proxy to a Service", k.run("get", "--raw", proxied % "services/web:80")[1].strip() == "one")
+    pod = k.get("pods", "-l", "app=web")["items"][0]["metadata"]["name"]
+    report.check("and to a pod", k.run("get", "--raw", proxied % ("pods/%s:8080" % pod))[1].strip() == "one")
+    code, _, err = k.run("get", "--raw", proxied % ("pods/%s:81" % pod))
+    report.check("a port where nothing listens is told", code and "Connection refused" in err, err)
     old = {p["metadata"]["name"]: p["status"]["podIP"] for p in k.get("pods", "-l", "app=web")["items"]}
     victim = sorted(old)[0]
     failed = []
