@@ -261,6 +261,21 @@ static void check_policies(struct rest_pod *pod, path p)
     rest_check_one_of(pod->v, AT(p, "dnsPolicy"), text(pod->spec, "dnsPolicy"), true, dns);
 }
 
+/* A token belongs to an account. */
+static void check_tokens(struct rest_pod *pod, path p)
+{
+    if (*text(pod->spec, "serviceAccountName"))
+        return;
+    EACH(volume, get(pod->spec, "volumes"))
+    {
+        path sources = AT(AT(ITEM(p, volume.i), "projected"), "sources");
+        EACH(e, get(get(volume.item, "projected"), "sources"))
+        if (has(e.item, "serviceAccountToken"))
+            rest_forbidden(pod->v, AT(ITEM(sources, e.i), "serviceAccountToken"),
+                           "must not be specified when serviceAccountName is not set");
+    }
+}
+
 void rest_check_pod_spec(struct rest_validation *v, path p, json *spec, json *meta, bool is_pod)
 {
     struct rest_pod pod = {.v = v, .spec = spec, .meta = meta, .is_pod = is_pod};
@@ -283,6 +298,7 @@ void rest_check_pod_spec(struct rest_validation *v, path p, json *spec, json *me
     rest_check_pod_os(&pod, p);
     check_file_keys(&pod, p);
     if (is_pod) {
+        check_tokens(&pod, AT(p, "volumes"));
         rest_check_not_negative(v, AT(p, "terminationGracePeriodSeconds"),
                                 get(spec, "terminationGracePeriodSeconds"));
         rest_check_image_spaces(&pod, p);

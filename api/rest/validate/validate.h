@@ -258,7 +258,6 @@ rest_validator rest_validate_pod, rest_validate_pod_template, rest_validate_serv
     rest_validate_lease, rest_validate_endpoints, rest_validate_endpoint_slice, rest_validate_event,
     rest_validate_resource_quota, rest_validate_limit_range, rest_validate_certificate_request,
     rest_validate_trust_bundle, rest_validate_webhooks, rest_validate_admission_policy,
-    rest_validate_admission_binding, rest_validate_runtime_class, rest_validate_device_class,
-    rest_validate_service_account;
+    rest_validate_admission_binding, rest_validate_runtime_class, rest_validate_device_class;
 
 #endif
