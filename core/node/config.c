@@ -187,8 +187,18 @@ static const char *hosts_file(struct pod *p, struct neap_arena *arena)
     const char *hostname = str(p->spec, "hostname"), *subdomain = str(p->spec, "subdomain");
     size_t i, n, j, m;
     yyjson_val *alias, *name;
-    neap_buf_str(
-        &b, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
+    char *own = NULL;
+    size_t own_len = 0;
+    if (p->host_network) { /* the node's, marked as such */
+        neap_buf_str(&b, "# Kubernetes-managed hosts file (host network).\n");
+        if (neap_file_read("/etc/hosts", 1 << 20, &own, &own_len) == 0)
+            neap_buf_append(&b, own, own_len);
+        free(own);
+    }
+    if (!p->host_network)
+        neap_buf_str(
+            &b,
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
             "ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\n"
             "fe00::2\tip6-allrouters\n");
     if (p->has_address && subdomain)
@@ -263,7 +273,7 @@ static int add_mounts(struct container *c, struct mounts *m, const char *const *
     int rc = add_volumes(c, m, env, err);
     if (rc)
         return rc;
-    if (!mounted(m, "/etc/hosts") && !c->pod->host_network)
+    if (!mounted(m, "/etc/hosts"))
         add(m, hosts_file(c->pod, m->arena), "/etc/hosts", false);
     if (!mounted(m, "/etc/resolv.conf"))
         add(m, resolv_file(c->pod, m->arena), "/etc/resolv.conf", false);
