@@ -56,6 +56,8 @@ struct http_io {
     bool linger;    /* then reads on for a while, so that the peer sees the answer, not a reset */
     bool lingering; /* it does so now, since active_ms */
     bool paused;    /* reads nothing */
+    bool hung_up;   /* meanwhile the peer has gone */
+    struct neap_timer *hang_timer;
     bool more;      /* TLS may hold bytes that make no event */
     bool dead, posted, inside;
     unsigned holds;

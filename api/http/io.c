@@ -7,11 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READS_A_TURN = 8, WRITES_A_TURN = 16 }; /* then others get a turn */
+enum {
+    READS_A_TURN = 8, /* then others get a turn */
+    WRITES_A_TURN = 16,
+    HANG_MS = 60000, /* for a paused reader to take what a peer left that has gone */
+};
 
 static void set_events(struct http_io *io, bool write)
 {
-    int events = (io->paused ? NEAP_HANGUP : NEAP_READABLE) | (write ? NEAP_WRITABLE : 0);
+    int events = (!io->paused ? NEAP_READABLE : io->hung_up ? 0 : NEAP_HANGUP) | (write ? NEAP_WRITABLE : 0);
     if (io->events == events || io->dead)
         return;
     io->events = events;
@@ -179,6 +183,22 @@ static void drop(struct http_io *io)
     }
 }
 
+static void on_hang_timer(void *arg)
+{
+    http_io_close(arg, "the peer closed the connection");
+}
+
+/* The peer is gone, but what it sent before waits for a paused reader: read when it goes on, or given up. */
+static void hang_up(struct http_io *io)
+{
+    if (io->hung_up)
+        return;
+    io->hung_up = true;
+    set_events(io, io->events & NEAP_WRITABLE);
+    io->hang_timer = neap_timer_new(io->loop, on_hang_timer, io);
+    neap_timer_start(io->hang_timer, HANG_MS, 0);
+}
+
 static void receive(struct http_io *io)
 {
     char data[HTTP_READ];
@@ -196,7 +216,12 @@ static void receive(struct http_io *io)
         }
         int e = SSL_get_error(io->ssl, n);
         io->more = false;
-        if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
+        if (e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE)
+            return;
+        io->ops->input(io, "", 0); /* what it holds back is looked at before the end */
+        if (io->paused && !io->dead)
+            hang_up(io);
+        else
             http_io_close(io, "the peer closed the connection");
         return;
     }
@@ -212,7 +237,7 @@ static void turn(struct http_io *io, int events)
         drop(io);
     else if (io->is_ready || handshake(io)) {
         if (io->paused && (events & NEAP_HANGUP))
-            http_io_close(io, "the peer closed the connection");
+            hang_up(io);
         else if (events & (NEAP_READABLE | NEAP_HANGUP))
             receive(io);
     }
@@ -245,6 +270,9 @@ void http_io_pause(struct http_io *io, bool paused)
     if (io->paused == paused || io->dead)
         return;
     io->paused = paused;
+    if (!paused)
+        io->hang_timer = neap_timer_close(io->hang_timer);
+    io->hung_up = io->hung_up && paused;
     set_events(io, io->events & NEAP_WRITABLE);
     if (!paused && !io->posted && io->more) {
         io->posted = true;
@@ -285,6 +313,7 @@ void http_io_close(struct http_io *io, const char *reason)
     SSL_free(io->ssl);
     io->ssl = NULL;
     neap_fd_close(io->handle);
+    io->hang_timer = neap_timer_close(io->hang_timer);
     close(io->fd);
     post(io); /* one that is under way does it as well */
 }

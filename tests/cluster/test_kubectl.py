@@ -115,7 +115,8 @@ def check_service(report, k):
     report.check("kubectl delete pod: a new one comes, with a new address",
                  ready and victim not in new and len(fresh) == 1 and fresh[0] not in old.values(), (old, new))
     report.check("the Service keeps its address and goes on answering",
-                 k.get("svc", "web")["spec"]["clusterIP"] == ip and len(failed) <= 1, failed)
+                 k.get("svc", "web")["spec"]["clusterIP"] == ip
+                 and (not failed or failed[-1] - failed[0] < 0.5), failed)  # until the pod's end is known everywhere
 
 
 def check_rollout(report, k):

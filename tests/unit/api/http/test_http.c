@@ -970,6 +970,30 @@ static void test_exec_pressure(void **state)
     stop(f);
 }
 
+/* What a peer said before it went is heard, also by a reader that had paused. */
+static void test_exec_last_words(void **state)
+{
+    enum { PIECE = 32 << 10, PIECES = 30, TURNS = 200 };
+    struct fixture *f = start(NULL, NULL);
+    struct talk t = {0};
+    static char piece[PIECE];
+    (void)state;
+    neap_http_client_stream(f->client, EXEC, ARGS("v5.channel.k8s.io"), &talk_handler, &t, talk_refused);
+    run_until(f, t.s && f->exec);
+    neap_stream_pause(t.s, true);
+    for (int i = 0; i < PIECES; i++)
+        neap_stream_send(f->exec, NEAP_CHANNEL_STDOUT, piece, PIECE);
+    neap_stream_close(f->exec, 1000, "");
+    for (int i = 0; i < TURNS; i++)
+        neap_loop_turn(f->loop, false);
+    assert_false(t.closed);
+    neap_stream_pause(t.s, false);
+    run_until(f, t.closed);
+    assert_int_equal(t.got.len, (size_t)PIECE * PIECES);
+    neap_buf_done(&t.got);
+    stop(f);
+}
+
 static void test_watch_websocket(void **state)
 {
     struct fixture *f = start(NULL, NULL);
@@ -1011,6 +1035,7 @@ int main(void)
         cmocka_unit_test(test_exec_refused),
         cmocka_unit_test(test_exec_broken),
         cmocka_unit_test(test_exec_pressure),
+        cmocka_unit_test(test_exec_last_words),
         cmocka_unit_test(test_watch_websocket),
     };
     signal(SIGPIPE, SIG_IGN); /* as core/main.c does */
