@@ -42,7 +42,6 @@ NOT_ENFORCED = {
     "/limitranges": "stored, but no limits are applied",
     "/persistentvolumes": "stored, but volumes are not bound",
     "/persistentvolumeclaims": "stored, but volumes are not bound",
-    "/replicationcontrollers": "stored, but no pods are made for it",
     "policy/poddisruptionbudgets": "stored, but disruptions are not limited",
     "flowcontrol.apiserver.k8s.io/*": "stored, but requests are not queued by it",
     "batch/jobs": "stored, but no pods are made for it",
