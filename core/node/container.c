@@ -9,6 +9,8 @@ enum {
     BACKOFF_LAST_MS = 300000,
     BACKOFF_RESET_S = 600,
     MESSAGE_MAX = 4096,
+    LOG_TAIL_MAX = 2048,
+    LOG_TAIL_FILE_MAX = 16 << 20,
     HOOK_MS = 3600000 /* a postStart hook has no limit of its own */
 };
 
@@ -270,6 +272,38 @@ void container_start(struct container *c)
 
 /* ---- the end ---- */
 
+/* The texts of the last records of a CRI log, as many as fit. */
+static char *log_tail(const char *path)
+{
+    struct neap_buf b = NEAP_BUF_INIT;
+    char *text = NULL, *save = NULL;
+    size_t len = 0;
+    if (neap_file_read(path, LOG_TAIL_FILE_MAX, &text, &len) < 0)
+        return NULL;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *p = line; /* "time stream tag text" */
+        for (int i = 0; i < 3 && p; i++)
+            p = (p = strchr(p, ' ')) ? p + 1 : NULL;
+        if (p)
+            neap_buf_printf(&b, "%s%s", b.len ? "\n" : "", p);
+    }
+    free(text);
+    char *all = neap_buf_take(&b);
+    if (!all || strlen(all) <= LOG_TAIL_MAX)
+        return all;
+    char *cut = neap_strdup(all + strlen(all) - LOG_TAIL_MAX);
+    free(all);
+    return cut;
+}
+
+static void message_from_log(struct container *c, struct neap_arena *arena)
+{
+    char *tail = log_tail(neap_arena_printf(arena, "%s/%s/%u.log", pod_log_dir(c->pod, arena), c->name, c->restarts));
+    if (tail && *tail)
+        replace(&c->exit_message, tail);
+    free(tail);
+}
+
 /* /dev/termination-log, or with FallbackToLogsOnError the last of the log. */
 static void read_message(struct container *c)
 {
@@ -279,6 +313,9 @@ static void read_message(struct container *c)
     size_t len = 0;
     if (path && neap_file_read(path, MESSAGE_MAX, &text, &len) == 0 && len)
         replace(&c->exit_message, text);
+    else if (c->exit_code && yyjson_equals_str(yyjson_obj_get(c->spec, "terminationMessagePolicy"),
+                                               "FallbackToLogsOnError"))
+        message_from_log(c, arena);
     free(text);
     neap_arena_free(arena);
 }

@@ -196,7 +196,12 @@ def check_user(report, k):
     state = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     report.check("a container of another user reads its root and says why it ended",
                  state["exitCode"] == 0 and state.get("message") == "fine\n", (state, k.run("logs", "user")))
-    k.kubectl("delete", "pod", "user")
+    k.apply(k.pod("lastwords", "echo first; echo last; exit 4", restartPolicy="Never",
+                  container={"terminationMessagePolicy": "FallbackToLogsOnError"}))
+    pod = k.wait_phase("lastwords", "Failed")
+    state = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    report.check("FallbackToLogsOnError", state.get("message", "").split() == ["first", "last"], state)
+    k.kubectl("delete", "pod", "user", "lastwords")
 
 
 def check_change(report, k):

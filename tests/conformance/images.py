@@ -145,6 +145,7 @@ def make_agnhost(directory, programs):
     tree = Tree()
     busybox(tree, directory)
     tree.copy(programs["agnhost"], "agnhost")
+    tree.link("agnhost-2", "agnhost")
     for name in ("curl", "dig", "tar"):
         if shutil.which(name):
             tree.program(shutil.which(name))

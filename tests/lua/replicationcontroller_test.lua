@@ -20,7 +20,8 @@ end)
 
 test("fewer when fewer are wanted", function(t)
   t:controller("replicationcontroller")
-  local rc = t:create(set(3))
+  t:create(set(3))
+  local rc = t:get("v1/replicationcontrollers", "default", "web")
   rc.spec.replicas = 1
   t:update(rc)
   local left = 0
