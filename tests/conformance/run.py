@@ -143,7 +143,7 @@ def table(tests, results, seconds):
     rows += ["| %s | %d | %d | %d |" % (s, c[0], c[1], c[2]) for s, c in sorted(by_sig.items())]
     rows += ["", "## Failed", ""]
     for t, text in failed:
-        rows.append("- %s: %s" % (t, re.sub(r"\s+", " ", text)[:200].replace("|", "/")))
+        rows.append("- %s: %s" % (t, re.sub(r"\s+", " ", text.split("In [It] at:")[0])[:200].replace("|", "/")))
     return "\n".join(rows) + "\n"
 
 
