@@ -237,35 +237,37 @@ static void name_node(struct agent *a, unsigned i, struct neap_node_options *o)
     sscanf(o->pod_cidr, "%u.%u.%u.%u", &b[0], &b[1], &b[2], &b[3]);
     uint32_t base = (b[0] << 24 | b[1] << 16 | b[2] << 8) + i * 256;
     o->name = neap_arena_printf(a->names, "%s-%u", a->node_name, i);
-    o->pod_cidr = neap_arena_printf(a->names, "%u.%u.%u.0/24", base >> 24, base >> 16 & 255, base >> 8 & 255);
+    o->pod_cidr =
+        neap_arena_printf(a->names, "%u.%u.%u.0/24", base >> 24, base >> 16 & 255, base >> 8 & 255);
     o->data_dir = neap_arena_printf(a->names, "%s/nodes/%u", a->data_dir, i);
 }
 
 static int start_nodes(struct agent *a, struct neap_err *err)
 {
-    struct neap_node_options base = {.loop = a->loop,
-                                     .client = a->client,
-                                     .runtime = table(&a->runtime),
-                                     .runtime_host = a->runtime.host,
-                                     .network = table(&a->network),
-                                     .network_host = a->network.host,
-                                     .proxy = table(&a->proxy),
-                                     .proxy_host = a->proxy.host,
-                                     .clock = &neap_clock_system,
-                                     .rand = &neap_rand_system,
-                                     .name = a->node_name,
-                                     .node_ip = option(a, "node_ip"),
-                                     .data_dir = a->data_dir,
-                                     .instance = a->instance,
-                                     .pod_cidr = option(a, "pod_cidr"),
-                                     .service_cidr = option(a, "service_cidr"),
-                                     .node_ports = option(a, "node_ports"),
-                                     .cluster_domain = option(a, "cluster_domain"),
-                                     .version = NEAP_VERSION,
-                                     .port = a->port,
-                                     .offline = a->cleanup,
-                                     .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
-                                     .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+    struct neap_node_options base = {
+        .loop = a->loop,
+        .client = a->client,
+        .runtime = table(&a->runtime),
+        .runtime_host = a->runtime.host,
+        .network = table(&a->network),
+        .network_host = a->network.host,
+        .proxy = table(&a->proxy),
+        .proxy_host = a->proxy.host,
+        .clock = &neap_clock_system,
+        .rand = &neap_rand_system,
+        .name = a->node_name,
+        .node_ip = option(a, "node_ip"),
+        .data_dir = a->data_dir,
+        .instance = a->instance,
+        .pod_cidr = option(a, "pod_cidr"),
+        .service_cidr = option(a, "service_cidr"),
+        .node_ports = option(a, "node_ports"),
+        .cluster_domain = option(a, "cluster_domain"),
+        .version = NEAP_VERSION,
+        .port = a->port,
+        .offline = a->cleanup,
+        .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
+        .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
     a->node_count = (unsigned)neap_config_int(a->config, NULL, "hollow_nodes");
     if (a->node_count > 1 && strcmp(option(a, "runtime"), "hollow") != 0)
         return neap_err_set(err, NEAP_ECONFIG, "hollow_nodes: only with runtime hollow");

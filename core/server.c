@@ -415,8 +415,7 @@ static struct neap_sched_options sched_options(const struct server *s)
         .loaded = s->sched_loaded,
         .loaded_count = s->sched_plugin_count,
         .script_dir = option(s, "scheduler_script_dir"),
-        .script_budget_ms =
-            (uint64_t)neap_config_int(s->config, NULL, "scheduler_script_budget")};
+        .script_budget_ms = (uint64_t)neap_config_int(s->config, NULL, "scheduler_script_budget")};
 }
 
 /* On its own loop's thread: its scripts are watched there. */

@@ -28,7 +28,8 @@ struct thin {
 
 /* ---- requests ---- */
 
-static void done(struct neap_exchange *x, const struct neap_err *err, int status, const char *body, size_t len)
+static void done(struct neap_exchange *x, const struct neap_err *err, int status, const char *body,
+                 size_t len)
 {
     struct thin *t = x->data_arg;
     t->status = status;
@@ -40,13 +41,19 @@ static void done(struct neap_exchange *x, const struct neap_err *err, int status
 }
 
 /* 0: an answer below 400; else it has been told on stderr. */
-static int request(struct thin *t, const char *method, const char *path, const char *accept, const char *type,
-                   const char *body, size_t len)
+static int request(struct thin *t, const char *method, const char *path, const char *accept,
+                   const char *type, const char *body, size_t len)
 {
     struct neap_header headers[] = {{"accept", accept ? accept : "application/json"},
-                                    {type ? "content-type" : NULL, type}, {NULL, NULL}};
-    struct neap_exchange x = {.method = method, .path = path, .headers = headers, .body = body, .body_len = len,
-                              .done = done, .data_arg = t};
+                                    {type ? "content-type" : NULL, type},
+                                    {NULL, NULL}};
+    struct neap_exchange x = {.method = method,
+                              .path = path,
+                              .headers = headers,
+                              .body = body,
+                              .body_len = len,
+                              .done = done,
+                              .data_arg = t};
     neap_err_done(&t->err);
     neap_http_client_send(t->http, &x);
     neap_loop_run(t->loop);
@@ -67,7 +74,8 @@ static yyjson_mut_val *answer(struct thin *t)
 static int refused(struct thin *t)
 {
     const char *message = neap_json_str_at(answer(t), "message");
-    fprintf(stderr, "neap: the server answered %d: %s\n", t->status, message ? message : t->body.data);
+    fprintf(stderr, "neap: the server answered %d: %s\n", t->status,
+            message ? message : t->body.data);
     return 1;
 }
 
@@ -90,22 +98,26 @@ static const struct neap_kind *find_kind(const char *word)
             const struct neap_kind *k = neap_kinds[i];
             char name[256];
             snprintf(name, sizeof(name), "%.*s", dot ? (int)(dot - word) : 255, word);
-            if (k->virtual_kind || (pass == 0 && k->storage != k) || (dot && strcmp(dot + 1, k->group) != 0))
+            if (k->virtual_kind || (pass == 0 && k->storage != k) ||
+                (dot && strcmp(dot + 1, k->group) != 0))
                 continue;
-            if (strcmp(k->resource, name) == 0 || strcmp(k->singular, name) == 0 || in(k->short_names, name) ||
-                strcasecmp(k->kind, name) == 0)
+            if (strcmp(k->resource, name) == 0 || strcmp(k->singular, name) == 0 ||
+                in(k->short_names, name) || strcasecmp(k->kind, name) == 0)
                 return k;
         }
     fprintf(stderr, "neap: the server has no kind \"%s\"\n", word);
     return NULL;
 }
 
-static const char *path_of(struct thin *t, const struct neap_kind *k, const char *ns, const char *name)
+static const char *path_of(struct thin *t, const struct neap_kind *k, const char *ns,
+                           const char *name)
 {
     const char *base = *k->group ? neap_arena_printf(t->arena, "/apis/%s/%s", k->group, k->version)
                                  : neap_arena_printf(t->arena, "/api/%s", k->version);
-    const char *in_ns = k->namespaced && ns ? neap_arena_printf(t->arena, "/namespaces/%s", ns) : "";
-    return neap_arena_printf(t->arena, "%s%s/%s%s%s", base, in_ns, k->resource, name ? "/" : "", name ? name : "");
+    const char *in_ns =
+        k->namespaced && ns ? neap_arena_printf(t->arena, "/namespaces/%s", ns) : "";
+    return neap_arena_printf(t->arena, "%s%s/%s%s%s", base, in_ns, k->resource, name ? "/" : "",
+                             name ? name : "");
 }
 
 /* ---- get ---- */
@@ -129,7 +141,8 @@ static bool shown(yyjson_mut_val *column)
 
 static void print_table(struct thin *t, bool with_namespace)
 {
-    yyjson_mut_val *root = answer(t), *columns = yyjson_mut_obj_get(root, "columnDefinitions"), *row, *column;
+    yyjson_mut_val *root = answer(t), *columns = yyjson_mut_obj_get(root, "columnDefinitions"),
+                   *row, *column;
     yyjson_mut_val *rows = yyjson_mut_obj_get(root, "rows");
     size_t count = yyjson_mut_arr_size(columns), n = yyjson_mut_arr_size(rows), i, max, j, jmax;
     int *width = neap_arena_calloc(t->arena, (count + 1) * sizeof(*width));
@@ -189,12 +202,16 @@ static int get(struct thin *t, int argc, char **argv)
 {
     const struct neap_kind *k = argc ? find_kind(argv[0]) : NULL;
     if (!k)
-        return argc ? 1 : neap_complain("usage: neap get KIND [NAME] [-n NAMESPACE | -A] [-l LABELS] [-o json|yaml]", NULL);
+        return argc ? 1
+                    : neap_complain("usage: neap get KIND [NAME] [-n NAMESPACE | -A] [-l LABELS] "
+                                    "[-o json|yaml]",
+                                    NULL);
     const char *path = path_of(t, k, t->all ? NULL : t->namespace_, argc > 1 ? argv[1] : NULL);
     if (t->selector)
         path = neap_arena_printf(t->arena, "%s?labelSelector=%s", path, t->selector);
     bool table = !t->output;
-    int rc = request(t, "GET", path, table ? "application/json;as=Table;v=v1;g=meta.k8s.io" : NULL, NULL, NULL, 0);
+    int rc = request(t, "GET", path, table ? "application/json;as=Table;v=v1;g=meta.k8s.io" : NULL,
+                     NULL, NULL, 0);
     if (rc)
         return rc > 1 ? refused(t) : rc;
     if (table)
@@ -207,11 +224,13 @@ static int get(struct thin *t, int argc, char **argv)
 /* ---- apply, delete: documents of a file ---- */
 
 static int each_document(struct thin *t, const char *path,
-                         int (*use)(struct thin *t, const struct neap_kind *k, yyjson_mut_val *object))
+                         int (*use)(struct thin *t, const struct neap_kind *k,
+                                    yyjson_mut_val *object))
 {
     char *text = NULL;
     size_t len = 0;
-    int code = 0, rc = neap_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, FILE_MAX, &text, &len);
+    int code = 0,
+        rc = neap_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, FILE_MAX, &text, &len);
     struct neap_err err = NEAP_ERR_INIT;
     if (rc < 0) {
         neap_err_errno(&err, -rc, "%s", path);
@@ -226,7 +245,8 @@ static int each_document(struct thin *t, const char *path,
             break;
         }
         yyjson_mut_val *o = doc ? yyjson_mut_doc_get_root(doc) : NULL;
-        const char *version = neap_json_str_at(o, "apiVersion"), *kind = neap_json_str_at(o, "kind");
+        const char *version = neap_json_str_at(o, "apiVersion"),
+                   *kind = neap_json_str_at(o, "kind");
         if (version && kind) {
             const char *slash = strchr(version, '/');
             char group[256];
@@ -246,14 +266,16 @@ static int each_document(struct thin *t, const char *path,
 
 static int apply_one(struct thin *t, const struct neap_kind *k, yyjson_mut_val *o)
 {
-    const char *name = neap_json_str_at(o, "metadata.name"), *ns = neap_json_str_at(o, "metadata.namespace");
+    const char *name = neap_json_str_at(o, "metadata.name"),
+               *ns = neap_json_str_at(o, "metadata.namespace");
     ns = ns ? ns : t->namespace_;
     if (!name)
         return neap_complain("apply: an object has no metadata.name", NULL);
     struct neap_buf b = NEAP_BUF_INIT;
     neap_json_write_sorted(&b, o);
     const char *word = "configured";
-    int rc = request(t, "PATCH", path_of(t, k, ns, name), NULL, "application/merge-patch+json", b.data, b.len);
+    int rc = request(t, "PATCH", path_of(t, k, ns, name), NULL, "application/merge-patch+json",
+                     b.data, b.len);
     if (rc == 404) {
         word = "created";
         rc = request(t, "POST", path_of(t, k, ns, NULL), NULL, "application/json", b.data, b.len);
@@ -276,7 +298,8 @@ static int delete_at(struct thin *t, const struct neap_kind *k, const char *ns, 
 
 static int delete_one(struct thin *t, const struct neap_kind *k, yyjson_mut_val *o)
 {
-    const char *name = neap_json_str_at(o, "metadata.name"), *ns = neap_json_str_at(o, "metadata.namespace");
+    const char *name = neap_json_str_at(o, "metadata.name"),
+               *ns = neap_json_str_at(o, "metadata.namespace");
     return name ? delete_at(t, k, ns ? ns : t->namespace_, name) : 0;
 }
 
@@ -317,7 +340,8 @@ static int short_options(struct thin *t, int *argc, char **argv)
         else if (strcmp(argv[i], "-A") == 0)
             t->all = true;
         else if (argv[i][0] == '-')
-            return neap_complain(argv[i], &(struct neap_err){.message = (char *)(uintptr_t)"no such option"});
+            return neap_complain(
+                argv[i], &(struct neap_err){.message = (char *)(uintptr_t) "no such option"});
         else
             argv[words++] = argv[i];
     }
@@ -331,7 +355,8 @@ static int open_client(struct thin *t)
     const char *file = neap_config_string(t->config, NULL, "kubeconfig");
     if (!file && getenv("KUBECONFIG") && *getenv("KUBECONFIG"))
         file = getenv("KUBECONFIG");
-    snprintf(path, sizeof(path), "%s%s", file ? file : neap_config_string(t->config, NULL, "data_dir"),
+    snprintf(path, sizeof(path), "%s%s",
+             file ? file : neap_config_string(t->config, NULL, "data_dir"),
              file ? "" : "/admin.kubeconfig");
     int rc = neap_kubeconfig_read(path, &t->kubeconfig, &t->err);
     if (!rc)

@@ -21,7 +21,7 @@ struct neap_cert_request {
     const char *const *organizations; /* NULL-terminated; NULL: none */
     const char *const *names;         /* SANs: DNS names and IP addresses; NULL: none */
     int64_t valid_s;
-    bool server, client;              /* extended key usages */
+    bool server, client; /* extended key usages */
 };
 /* A new EC key and a certificate signed by the CA. PEMs are owned by the caller. thread: any. */
 int neap_pki_issue(const struct neap_pki *p, const struct neap_cert_request *request,
@@ -37,8 +37,8 @@ struct neap_auth_options {
     const struct neap_pki *pki;
     const struct neap_clock *clock;
     const struct neap_rand *rand;
-    const char *issuer;               /* "https://kubernetes.default.svc.cluster.local" */
-    const char *const *audiences;     /* accepted by the API; NULL-terminated */
+    const char *issuer;           /* "https://kubernetes.default.svc.cluster.local" */
+    const char *const *audiences; /* accepted by the API; NULL-terminated */
 };
 struct neap_auth;
 struct neap_auth *neap_auth_new(const struct neap_auth_options *o);
@@ -61,7 +61,7 @@ struct neap_attributes {
     const char *verb;
     bool resource_request;
     const char *group, *version, *resource, *subresource, *namespace_, *name; /* "" when none */
-    const char *path;                 /* non-resource requests */
+    const char *path; /* non-resource requests */
 };
 enum neap_decision { NEAP_DENY, NEAP_ALLOW, NEAP_NO_OPINION };
 /* RBAC and node authorizer at one snapshot. <reason> (may be NULL) gets an owned text. thread: any. */
@@ -83,11 +83,11 @@ bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
 
 /* ---- ServiceAccount tokens ------------------------------------------------------------------------ */
 struct neap_token_request {
-    const char *namespace_, *name, *uid;   /* the ServiceAccount */
-    const char *const *audiences;          /* NULL-terminated; NULL: the API's */
+    const char *namespace_, *name, *uid; /* the ServiceAccount */
+    const char *const *audiences;        /* NULL-terminated; NULL: the API's */
     int64_t expiration_s;
     const char *bound_kind, *bound_name, *bound_uid; /* Pod, Secret, Node; NULL: none */
-    const char *node_name, *node_uid;      /* of a pod */
+    const char *node_name, *node_uid;                /* of a pod */
 };
 /* ES256 JWT, owned by the caller; *ret_expires in wall ns. thread: any. */
 char *neap_auth_token_issue(struct neap_auth *a, const struct neap_token_request *r,

@@ -27,10 +27,10 @@ struct auth_token {
 struct neap_auth {
     struct neap_auth_options options;
     char key_id[64];
-    pthread_mutex_t lock; /* of the caches */
-    struct neap_map roles, bindings; /* object key -> compiled */
+    pthread_mutex_t lock;                  /* of the caches */
+    struct neap_map roles, bindings;       /* object key -> compiled */
     struct auth_token tokens[AUTH_TOKENS]; /* by digest */
-    unsigned node_name_field;        /* index of pods' spec.nodeName among the selectable fields */
+    unsigned node_name_field; /* index of pods' spec.nodeName among the selectable fields */
 };
 
 /* ---- base64url without padding ---- */

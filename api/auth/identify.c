@@ -45,7 +45,8 @@ static char *entry_text(X509_NAME *name, int at)
     X509_NAME_ENTRY *e = X509_NAME_get_entry(name, at);
     int n = e ? ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(e)) : -1;
     /* a NUL inside a name would cut it: such a certificate names nobody */
-    char *s = n > 0 && !memchr(utf8, '\0', (size_t)n) ? neap_strndup((char *)utf8, (size_t)n) : NULL;
+    char *s =
+        n > 0 && !memchr(utf8, '\0', (size_t)n) ? neap_strndup((char *)utf8, (size_t)n) : NULL;
     OPENSSL_free(utf8);
     return s;
 }
@@ -61,7 +62,8 @@ struct neap_identity *neap_auth_certificate_identity(void *certificate)
     struct neap_identity *id = NULL;
     int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
     char *user = at >= 0 ? entry_text(name, at) : NULL;
-    for (at = -1; n < GROUPS_MAX && (at = X509_NAME_get_index_by_NID(name, NID_organizationName, at)) >= 0;) {
+    for (at = -1; n < GROUPS_MAX &&
+                  (at = X509_NAME_get_index_by_NID(name, NID_organizationName, at)) >= 0;) {
         char *group = entry_text(name, at);
         if (group)
             groups[n++] = group;
@@ -138,9 +140,15 @@ static int may(struct neap_auth *a, const struct neap_identity *id, const char *
                const char *resource, const char *subresource, const char *ns, const char *name,
                struct neap_err *err)
 {
-    struct neap_attributes x = {.identity = id, .verb = "impersonate", .resource_request = true,
-                                .group = group, .version = "v1", .resource = resource,
-                                .subresource = subresource, .namespace_ = ns, .name = name,
+    struct neap_attributes x = {.identity = id,
+                                .verb = "impersonate",
+                                .resource_request = true,
+                                .group = group,
+                                .version = "v1",
+                                .resource = resource,
+                                .subresource = subresource,
+                                .namespace_ = ns,
+                                .name = name,
                                 .path = ""};
     struct neap_snapshot *s = neap_snapshot_pin(a->options.registry);
     enum neap_decision d = neap_auth_authorize(a, s, &x, NULL);
@@ -164,7 +172,8 @@ static int allowed(struct neap_auth *a, const struct neap_identity *id, const st
     for (size_t i = 0; !rc && i < w->group_count; i++)
         rc = may(a, id, "", "groups", "", "", w->groups[i], err);
     for (size_t i = 0; !rc && i < w->extra_count; i += 2)
-        rc = may(a, id, "authentication.k8s.io", "userextras", w->extra[i], "", w->extra[i + 1], err);
+        rc = may(a, id, "authentication.k8s.io", "userextras", w->extra[i], "", w->extra[i + 1],
+                 err);
     if (!rc && w->uid)
         rc = may(a, id, "authentication.k8s.io", "uids", "", "", w->uid, err);
     return rc;
@@ -188,7 +197,8 @@ static void complete_groups(struct wanted *w, char group[320])
         if (strcmp(w->groups[i], "system:authenticated") == 0 ||
             strcmp(w->groups[i], "system:unauthenticated") == 0)
             return;
-    w->groups[w->group_count++] = anonymous_user ? "system:unauthenticated" : "system:authenticated";
+    w->groups[w->group_count++] =
+        anonymous_user ? "system:unauthenticated" : "system:authenticated";
 }
 
 int neap_auth_impersonate(struct neap_auth *a, const struct neap_header *headers,

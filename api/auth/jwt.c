@@ -16,8 +16,8 @@ void auth_base64url(struct neap_buf *out, const void *data, size_t len)
     const unsigned char *s = data;
     for (size_t i = 0; i < len; i += 3) {
         size_t n = len - i > 2 ? 3 : len - i;
-        unsigned v = (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) |
-                     (n > 2 ? s[i + 2] : 0);
+        unsigned v =
+            (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) | (n > 2 ? s[i + 2] : 0);
         for (size_t j = 0; j <= n; j++)
             neap_buf_char(out, alphabet[v >> (18 - 6 * j) & 63]);
     }
@@ -120,8 +120,8 @@ static void claims(struct neap_auth *a, const struct neap_token_request *r, int6
     if (r->bound_kind)
         object(out, r->bound_kind, r->bound_name, r->bound_uid);
     object(out, "serviceaccount", r->name, r->uid);
-    neap_buf_printf(out, "},\"nbf\":%lld,\"sub\":\"system:serviceaccount:%s:%s\"}", (long long)now_s,
-                    r->namespace_, r->name);
+    neap_buf_printf(out, "},\"nbf\":%lld,\"sub\":\"system:serviceaccount:%s:%s\"}",
+                    (long long)now_s, r->namespace_, r->name);
 }
 
 char *neap_auth_token_issue(struct neap_auth *a, const struct neap_token_request *r,
@@ -172,8 +172,8 @@ static yyjson_doc *known_token(struct neap_auth *a, const unsigned char digest[3
     return doc;
 }
 
-static void remember_token(struct neap_auth *a, const unsigned char digest[32], const unsigned char *claims,
-                           size_t len)
+static void remember_token(struct neap_auth *a, const unsigned char digest[32],
+                           const unsigned char *claims, size_t len)
 {
     pthread_mutex_lock(&a->lock);
     struct auth_token *t = slot_of(a, digest);
@@ -184,7 +184,8 @@ static void remember_token(struct neap_auth *a, const unsigned char digest[32], 
     pthread_mutex_unlock(&a->lock);
 }
 
-static yyjson_doc *verify_token(struct neap_auth *a, const char *token, const unsigned char digest[32]);
+static yyjson_doc *verify_token(struct neap_auth *a, const char *token,
+                                const unsigned char digest[32]);
 
 /* The claims, owned by the caller; NULL: not ours. Checking a signature takes 70 us, a digest 2. */
 static yyjson_doc *open_token(struct neap_auth *a, const char *token)
@@ -199,7 +200,8 @@ static yyjson_doc *open_token(struct neap_auth *a, const char *token)
 }
 
 /* Three parts, our algorithm, our signature. */
-static yyjson_doc *verify_token(struct neap_auth *a, const char *token, const unsigned char digest[32])
+static yyjson_doc *verify_token(struct neap_auth *a, const char *token,
+                                const unsigned char digest[32])
 {
     size_t len = strlen(token), head_len = 0, body_len = 0, sig_len = 0;
     const char *dot = strchr(token, '.'), *dot2 = dot ? strchr(dot + 1, '.') : NULL;
@@ -360,8 +362,10 @@ char *neap_auth_jwks(struct neap_auth *a)
     size_t n = 0;
     struct neap_buf b = NEAP_BUF_INIT;
     EVP_PKEY_get_octet_string_param(a->options.pki->sa_key, "pub", point, sizeof(point), &n);
-    neap_buf_printf(&b, "{\"keys\":[{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"%s\",\"crv\":\"P-256\","
-                        "\"alg\":\"ES256\",\"x\":\"", a->key_id);
+    neap_buf_printf(&b,
+                    "{\"keys\":[{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"%s\",\"crv\":\"P-256\","
+                    "\"alg\":\"ES256\",\"x\":\"",
+                    a->key_id);
     auth_base64url(&b, point + 1, 32);
     neap_buf_str(&b, "\",\"y\":\"");
     auth_base64url(&b, point + 33, 32);

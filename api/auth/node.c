@@ -89,11 +89,11 @@ static bool node_refers(struct neap_auth *a, const struct neap_snapshot *s, cons
     struct neap_arena *arena = neap_arena_new(0);
     size_t count;
     bool found = false;
-    struct neap_object **pods = neap_snapshot_by_field(
-        s, neap_kind_by_resource("", "v1", "pods"), a->node_name_field, node, arena, &count);
+    struct neap_object **pods = neap_snapshot_by_field(s, neap_kind_by_resource("", "v1", "pods"),
+                                                       a->node_name_field, node, arena, &count);
     for (size_t i = 0; !found && i < count; i++)
-        found = strcmp(neap_object_namespace(pods[i]), ns) == 0 &&
-                pod_refers(pods[i], resource, name);
+        found =
+            strcmp(neap_object_namespace(pods[i]), ns) == 0 && pod_refers(pods[i], resource, name);
     neap_arena_free(arena);
     return found;
 }
@@ -131,8 +131,7 @@ static bool by_graph(struct neap_auth *a, const struct neap_snapshot *s,
 {
     static const char *const reading[] = {"get", "list", "watch", NULL};
     bool token = strcmp(x->subresource, "token") == 0;
-    bool ok = token ? strcmp(x->verb, "create") == 0
-                    : !*x->subresource && one_of(x->verb, reading);
+    bool ok = token ? strcmp(x->verb, "create") == 0 : !*x->subresource && one_of(x->verb, reading);
     if (ok && *x->name) {
         ok = strcmp(x->resource, "persistentvolumes") == 0
                  ? volume_of_node(a, s, node, x->name)
@@ -218,7 +217,8 @@ static bool label_allowed(const char *key)
         return true;
     char domain[256];
     snprintf(domain, sizeof(domain), "%.*s", (int)n, key);
-    if (neap_endswith(domain, ".kubelet.kubernetes.io") || neap_endswith(domain, ".node.kubernetes.io"))
+    if (neap_endswith(domain, ".kubelet.kubernetes.io") ||
+        neap_endswith(domain, ".node.kubernetes.io"))
         return true;
     bool ours = strcmp(domain, "kubernetes.io") == 0 || strcmp(domain, "k8s.io") == 0 ||
                 neap_endswith(domain, ".kubernetes.io") || neap_endswith(domain, ".k8s.io");
@@ -259,8 +259,10 @@ static int check_pod(const struct neap_call *call, const char *node, yyjson_mut_
         yyjson_mut_val *mirror = yyjson_mut_obj_get(neap_json_at(new, "metadata.annotations"),
                                                     "kubernetes.io/config.mirror");
         if (!mirror)
-            return forbid(call, err, "pod does not have \"kubernetes.io/config.mirror\" annotation, "
-                                     "node \"%s\" can only create mirror pods", node);
+            return forbid(call, err,
+                          "pod does not have \"kubernetes.io/config.mirror\" annotation, "
+                          "node \"%s\" can only create mirror pods",
+                          node);
     }
     if (!neap_streq(host, node))
         return forbid(call, err, "node \"%s\" can only %s pods with spec.nodeName set to itself",

@@ -138,15 +138,15 @@ static int make_ca(struct neap_pki *p, struct neap_err *err)
 {
     X509 *cert = X509_new();
     p->ca_key = EVP_EC_gen("P-256");
-    bool ok = cert && p->ca_key && X509_set_version(cert, 2) && set_serial(cert) &&
-              set_times(p->clock, cert, CA_SECONDS) && set_subject(cert, "neap-ca", NULL) &&
-              X509_set_issuer_name(cert, X509_get_subject_name(cert)) &&
-              X509_set_pubkey(cert, p->ca_key) &&
-              add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE") &&
-              add_extension(cert, cert, NID_key_usage,
-                            "critical,keyCertSign,cRLSign,digitalSignature") &&
-              add_extension(cert, cert, NID_subject_key_identifier, "hash") &&
-              X509_sign(cert, p->ca_key, EVP_sha256());
+    bool ok =
+        cert && p->ca_key && X509_set_version(cert, 2) && set_serial(cert) &&
+        set_times(p->clock, cert, CA_SECONDS) && set_subject(cert, "neap-ca", NULL) &&
+        X509_set_issuer_name(cert, X509_get_subject_name(cert)) &&
+        X509_set_pubkey(cert, p->ca_key) &&
+        add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE") &&
+        add_extension(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign,digitalSignature") &&
+        add_extension(cert, cert, NID_subject_key_identifier, "hash") &&
+        X509_sign(cert, p->ca_key, EVP_sha256());
     p->ca = cert;
     return ok ? 0 : fail(err, "the certificate authority could not be made");
 }
@@ -154,11 +154,12 @@ static int make_ca(struct neap_pki *p, struct neap_err *err)
 static int load_ca(struct neap_pki *p, const char *dir, struct neap_err *err)
 {
     char *cert = NULL, *key = NULL;
-    int a = read_file(dir, "ca.crt", &cert, err), b = a < 0 ? a : read_file(dir, "ca.key", &key, err);
+    int a = read_file(dir, "ca.crt", &cert, err),
+        b = a < 0 ? a : read_file(dir, "ca.key", &key, err);
     int rc = a < 0 ? a : b < 0 ? b : 0;
     if (!rc && a != b)
-        rc = neap_err_set(err, NEAP_ECONFIG, "%s: ca.crt and ca.key belong together: one is missing",
-                          dir);
+        rc = neap_err_set(err, NEAP_ECONFIG,
+                          "%s: ca.crt and ca.key belong together: one is missing", dir);
     if (!rc && a) {
         p->ca = parse_cert(cert);
         p->ca_key = parse_key(key);

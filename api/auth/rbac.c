@@ -118,8 +118,7 @@ enum neap_decision neap_auth_authorize(struct neap_auth *a, const struct neap_sn
         if (d == NEAP_ALLOW)
             return d;
     }
-    if (auth_visit_roles(a, s, x->identity, x->namespace_, role_allows,
-                         (void *)(uintptr_t)x)) {
+    if (auth_visit_roles(a, s, x->identity, x->namespace_, role_allows, (void *)(uintptr_t)x)) {
         if (reason) {
             free(*reason);
             *reason = NULL;
@@ -139,8 +138,9 @@ int neap_auth_forbidden(const struct neap_attributes *x, const char *reason, str
         neap_buf_printf(&b, "%s%s%s", x->resource, *x->group ? "." : "", x->group);
         if (*x->name)
             neap_buf_printf(&b, " \"%s\"", x->name);
-        neap_buf_printf(&b, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group "
-                            "\"%s\"",
+        neap_buf_printf(&b,
+                        " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group "
+                        "\"%s\"",
                         user, x->verb, x->resource, *x->subresource ? "/" : "", x->subresource,
                         x->group);
         if (*x->namespace_)
@@ -235,11 +235,15 @@ static bool held(struct covering *c, const char *verb, const char *group, const 
     char plain[256] = "";
     if (resource)
         snprintf(plain, sizeof(plain), "%.*s", slash ? (int)(slash - resource) : 255, resource);
-    struct neap_attributes x = {.identity = c->identity, .verb = verb,
-                                .resource_request = url == NULL, .group = group ? group : "",
-                                .version = "", .resource = plain,
+    struct neap_attributes x = {.identity = c->identity,
+                                .verb = verb,
+                                .resource_request = url == NULL,
+                                .group = group ? group : "",
+                                .version = "",
+                                .resource = plain,
                                 .subresource = slash ? slash + 1 : "",
-                                .namespace_ = c->namespace_, .name = name ? name : "",
+                                .namespace_ = c->namespace_,
+                                .name = name ? name : "",
                                 .path = url ? url : ""};
     return neap_auth_authorize(c->auth, c->snapshot, &x, NULL) == NEAP_ALLOW;
 }

@@ -18,17 +18,16 @@ struct auth_rule *auth_rules_compile(struct neap_arena *arena, yyjson_val *rules
 {
     size_t i, n;
     yyjson_val *r;
-    struct auth_rule *out =
-        neap_arena_calloc(arena, (yyjson_arr_size(rules) + 1) * sizeof(*out));
+    struct auth_rule *out = neap_arena_calloc(arena, (yyjson_arr_size(rules) + 1) * sizeof(*out));
     *count = 0;
     yyjson_arr_foreach(rules, i, n, r)
     {
-        out[(*count)++] = (struct auth_rule){
-            .verbs = strings(arena, yyjson_obj_get(r, "verbs")),
-            .groups = strings(arena, yyjson_obj_get(r, "apiGroups")),
-            .resources = strings(arena, yyjson_obj_get(r, "resources")),
-            .names = strings(arena, yyjson_obj_get(r, "resourceNames")),
-            .urls = strings(arena, yyjson_obj_get(r, "nonResourceURLs"))};
+        out[(*count)++] =
+            (struct auth_rule){.verbs = strings(arena, yyjson_obj_get(r, "verbs")),
+                               .groups = strings(arena, yyjson_obj_get(r, "apiGroups")),
+                               .resources = strings(arena, yyjson_obj_get(r, "resources")),
+                               .names = strings(arena, yyjson_obj_get(r, "resourceNames")),
+                               .urls = strings(arena, yyjson_obj_get(r, "nonResourceURLs"))};
     }
     return out;
 }
@@ -59,8 +58,8 @@ const struct auth_role *auth_role_of(struct neap_auth *a, const struct neap_obje
     r = neap_calloc(1, sizeof(*r));
     r->revision = neap_object_revision(o);
     r->memory[0] = arena;
-    r->rules = auth_rules_compile(arena, yyjson_obj_get(yyjson_doc_get_root(doc), "rules"),
-                                  &r->count);
+    r->rules =
+        auth_rules_compile(arena, yyjson_obj_get(yyjson_doc_get_root(doc), "rules"), &r->count);
     yyjson_doc_free(doc);
     neap_map_set(&a->roles, neap_object_key(o), r);
     return r;

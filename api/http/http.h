@@ -85,7 +85,7 @@ struct neap_http_client_options {
     const char *const *addresses; /* "host:port", numeric hosts; NULL-terminated */
     const char *bearer_token;     /* NULL: none */
     const char *user_agent;
-    size_t body_max; /* of an answer: 256 MiB; streams are unbounded */
+    size_t body_max;   /* of an answer: 256 MiB; streams are unbounded */
     const char *netns; /* path of the network namespace to connect from; NULL: ours */
 };
 struct neap_http_client;

@@ -58,7 +58,7 @@ struct http_io {
     bool paused;    /* reads nothing */
     bool hung_up;   /* meanwhile the peer has gone */
     struct neap_timer *hang_timer;
-    bool more;      /* TLS may hold bytes that make no event */
+    bool more; /* TLS may hold bytes that make no event */
     bool dead, posted, inside;
     unsigned holds;
     char reason[160];

@@ -15,7 +15,10 @@ enum {
 
 static void set_events(struct http_io *io, bool write)
 {
-    int events = (!io->paused ? NEAP_READABLE : io->hung_up ? 0 : NEAP_HANGUP) | (write ? NEAP_WRITABLE : 0);
+    int events = (!io->paused   ? NEAP_READABLE
+                  : io->hung_up ? 0
+                                : NEAP_HANGUP) |
+                 (write ? NEAP_WRITABLE : 0);
     if (io->events == events || io->dead)
         return;
     io->events = events;

@@ -17,7 +17,7 @@ enum {
     WS_PUMP = 32 << 10,        /* one read from the pair */
     WS_BODY_PIECE = 16 << 10,  /* of a body without events */
     WS_TO_LWS_MAX = 128 << 10, /* waits for libwebsockets: then TLS is not read */
-    CONTEXT_TRIES = 1000, /* turns of the loop */
+    CONTEXT_TRIES = 1000,      /* turns of the loop */
     WS_NORMAL = 1000,
     WS_TOO_BIG = 1009,
 };
@@ -252,8 +252,8 @@ static void close_posted(void *arg)
     struct ws *w = arg;
     w->posted = false;
     if (w->wsi) {
-        lws_close_reason(w->wsi, (enum lws_close_status)w->close_code, (unsigned char *)w->close_reason,
-                         strlen(w->close_reason));
+        lws_close_reason(w->wsi, (enum lws_close_status)w->close_code,
+                         (unsigned char *)w->close_reason, strlen(w->close_reason));
         lws_set_timeout(w->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     }
     ws_free(w);

@@ -44,7 +44,8 @@ static void watch(struct exchange *x)
 {
     bool room = x->in.len - x->in_at < HIGH;
     if (x->handle)
-        neap_fd_set(x->handle, (!x->ended && room ? NEAP_READABLE : 0) | (x->out_at < x->out.len ? NEAP_WRITABLE : 0));
+        neap_fd_set(x->handle, (!x->ended && room ? NEAP_READABLE : 0) |
+                                   (x->out_at < x->out.len ? NEAP_WRITABLE : 0));
 }
 
 /* ---- the body ---- */
@@ -73,8 +74,9 @@ static void body_close(struct neap_body *b)
 
 /* ---- the answer's head ---- */
 
-static const char *const dropped[] = {"connection", "transfer-encoding", "keep-alive", "upgrade", "content-length",
-                                      "proxy-connection", "trailer", "date", "content-type"};
+static const char *const dropped[] = {
+    "connection",       "transfer-encoding", "keep-alive", "upgrade",     "content-length",
+    "proxy-connection", "trailer",           "date",       "content-type"};
 
 static bool is_dropped(const char *name)
 {
@@ -84,7 +86,8 @@ static bool is_dropped(const char *name)
     return false;
 }
 
-static void take_header(struct neap_call *c, char *line, struct neap_header *list, unsigned *count, unsigned max)
+static void take_header(struct neap_call *c, char *line, struct neap_header *list, unsigned *count,
+                        unsigned max)
 {
     char *colon = strchr(line, ':');
     if (!colon)
@@ -184,10 +187,12 @@ static void write_request(struct exchange *x, const char *host)
     struct neap_call *c = x->call;
     const char *sub = c->subpath ? c->subpath : "";
     neap_buf_printf(&x->out, "%s /%s%s%s HTTP/1.0\r\nHost: %s\r\nConnection: close\r\n", c->method,
-                    *sub == '/' ? sub + 1 : sub, c->query ? "?" : "", c->query ? c->query : "", host);
+                    *sub == '/' ? sub + 1 : sub, c->query ? "?" : "", c->query ? c->query : "",
+                    host);
     for (const struct neap_header *h = c->headers; h && h->name; h++) {
-        static const char *const ours[] = {"host", "connection", "authorization", "content-length", "transfer-encoding",
-                                           "upgrade", "accept-encoding"};
+        static const char *const ours[] = {"host",           "connection",        "authorization",
+                                           "content-length", "transfer-encoding", "upgrade",
+                                           "accept-encoding"};
         bool skip = h->name[0] == ':';
         for (size_t i = 0; i < NEAP_ARRAY_LEN(ours); i++)
             skip = skip || strcmp(ours[i], h->name) == 0;
@@ -201,10 +206,13 @@ static void write_request(struct exchange *x, const char *host)
         neap_buf_append(&x->out, c->body, c->body_len);
 }
 
-void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, const char *ip, int port)
+void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, const char *ip,
+               int port)
 {
     char text[8], host[80];
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *a = NULL;
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM},
+                    *a = NULL;
     struct exchange *x = neap_calloc(1, sizeof(*x));
     x->body.read = body_read;
     x->body.close = body_close;
@@ -217,7 +225,9 @@ void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, c
         return;
     }
     x->fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM);
-    int rc = x->fd < 0 ? -x->fd : connect(x->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS ? errno : 0;
+    int rc = x->fd < 0                                                               ? -x->fd
+             : connect(x->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS ? errno
+                                                                                     : 0;
     freeaddrinfo(a);
     if (rc) {
         fail(x, strerror(rc));

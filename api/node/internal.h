@@ -15,9 +15,11 @@ void node_logs(struct neap_http_client *http, struct neap_call *c, const char *p
 void node_stream(struct neap_http_client *http, struct neap_call *c, const char *path);
 
 /* ---- http_proxy.c, target.c ---- */
-void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, const char *ip, int port);
+void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, const char *ip,
+               int port);
 /* Where <o> (a pod or Service) listens; <port>: a name, a number, NULL. 0 or c->err. */
-int node_target(struct neap_call *c, struct neap_object *o, const char *port, char ip[64], int *ret_port);
+int node_target(struct neap_call *c, struct neap_object *o, const char *port, char ip[64],
+                int *ret_port);
 
 /* c->err from what the agent answered. */
 void node_refused(struct neap_call *c, int status, const char *body, size_t len,

@@ -37,7 +37,8 @@ static int port_of_service(yyjson_val *spec, const char *port)
     return named_port(yyjson_obj_get(spec, "ports"), port, "port");
 }
 
-int node_target(struct neap_call *c, struct neap_object *o, const char *port, char ip[64], int *ret_port)
+int node_target(struct neap_call *c, struct neap_object *o, const char *port, char ip[64],
+                int *ret_port)
 {
     bool pod = strcmp(c->resource, "pods") == 0;
     yyjson_doc *doc = neap_object_parse(o, NULL);
@@ -49,9 +50,11 @@ int node_target(struct neap_call *c, struct neap_object *o, const char *port, ch
     *ret_port = pod ? port_of_pod(spec, port) : port_of_service(spec, port);
     yyjson_doc_free(doc);
     if (none)
-        return neap_err_set(&c->err, pod ? NEAP_EBADREQUEST : NEAP_EUNAVAILABLE,
-                            pod ? "address not allowed" : "no endpoints available for service \"%s\"", c->name);
+        return neap_err_set(
+            &c->err, pod ? NEAP_EBADREQUEST : NEAP_EUNAVAILABLE,
+            pod ? "address not allowed" : "no endpoints available for service \"%s\"", c->name);
     return *ret_port ? 0
-                     : neap_err_set(&c->err, NEAP_EUNAVAILABLE, "no service port \"%s\" found for service \"%s\"",
+                     : neap_err_set(&c->err, NEAP_EUNAVAILABLE,
+                                    "no service port \"%s\" found for service \"%s\"",
                                     port ? port : "", c->name);
 }

@@ -93,10 +93,11 @@ static int priority(struct rest_write *w, struct neap_err *err)
 {
     struct neap_snapshot *s = rest_call_of(w->call)->snapshot;
     yyjson_mut_val *spec = at(w->root, "spec");
-    const char *name = neap_json_str_at(spec, "priorityClassName"), *policy = "PreemptLowerPriority";
+    const char *name = neap_json_str_at(spec, "priorityClassName"),
+               *policy = "PreemptLowerPriority";
     int64_t value = 0;
-    struct neap_object *o = name && *name ? neap_snapshot_get(s, priority_classes(), NULL, name)
-                                          : default_class(s);
+    struct neap_object *o =
+        name && *name ? neap_snapshot_get(s, priority_classes(), NULL, name) : default_class(s);
     char text[400];
     if (name && *name && !o) {
         snprintf(text, sizeof(text), "no PriorityClass with name %s was found", name);

@@ -61,13 +61,14 @@ static void add_volume(struct rest_write *w, yyjson_mut_val *spec)
     snprintf(name, sizeof(name), "kube-api-access-%s", suffix);
     if (!add_mounts(w, spec, name))
         return;
-    snprintf(json, sizeof(json),
-             "{\"name\":\"%s\",\"projected\":{\"defaultMode\":420,\"sources\":[{"
-             "\"serviceAccountToken\":{\"expirationSeconds\":%d,\"path\":\"token\"}},{\"configMap\":{"
-             "\"name\":\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]}},{"
-             "\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"apiVersion\":\"v1\","
-             "\"fieldPath\":\"metadata.namespace\"}}]}}]}}",
-             name, TOKEN_SECONDS);
+    snprintf(
+        json, sizeof(json),
+        "{\"name\":\"%s\",\"projected\":{\"defaultMode\":420,\"sources\":[{"
+        "\"serviceAccountToken\":{\"expirationSeconds\":%d,\"path\":\"token\"}},{\"configMap\":{"
+        "\"name\":\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]}},{"
+        "\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"apiVersion\":\"v1\","
+        "\"fieldPath\":\"metadata.namespace\"}}]}}]}}",
+        name, TOKEN_SECONDS);
     yyjson_doc *parsed = yyjson_read(json, strlen(json), 0);
     yyjson_mut_arr_append(list_at(w, spec, "volumes"),
                           yyjson_val_mut_copy(w->doc, yyjson_doc_get_root(parsed)));
@@ -85,7 +86,8 @@ int rest_admit_account(struct rest_write *w, struct neap_err *err)
 {
     yyjson_mut_val *spec = at(w->root, "spec");
     char text[600];
-    if (!spec || yyjson_mut_obj_get(at(w->root, "metadata.annotations"), "kubernetes.io/config.mirror"))
+    if (!spec ||
+        yyjson_mut_obj_get(at(w->root, "metadata.annotations"), "kubernetes.io/config.mirror"))
         return 0;
     const char *name = neap_json_str_at(spec, "serviceAccountName");
     if (!name || !*name) {

@@ -33,8 +33,8 @@ static bool parse_range(const char *cidr, struct range *ret)
     const char *slash = cidr ? strchr(cidr, '/') : NULL;
     uint64_t bits;
     struct in_addr a;
-    if (!slash || (size_t)(slash - cidr) >= sizeof(host) ||
-        !neap_parse_u64(slash + 1, 30, &bits) || bits < 8)
+    if (!slash || (size_t)(slash - cidr) >= sizeof(host) || !neap_parse_u64(slash + 1, 30, &bits) ||
+        bits < 8)
         return false;
     snprintf(host, sizeof(host), "%.*s", (int)(slash - cidr), cidr);
     if (inet_pton(AF_INET, host, &a) != 1)
@@ -136,15 +136,15 @@ static int choose_ip(struct rest_write *w, const struct range *r, char out[INET_
     uint32_t band = r->size / 16 > 256 ? 256 : r->size / 16 < 16 ? 16 : r->size / 16;
     if (band >= r->size)
         band = 0;
-    uint32_t upper = r->size - band, start = (uint32_t)(neap_rand_u64(rest_of(w->call)->options.rand) % upper);
+    uint32_t upper = r->size - band,
+             start = (uint32_t)(neap_rand_u64(rest_of(w->call)->options.rand) % upper);
     for (uint32_t i = 0; i < r->size; i++) {
         uint32_t offset = i < upper ? band + (start + i) % upper : i - upper;
         ip_text(r->first + offset, out);
         if (!neap_snapshot_get(snapshot(w), addresses(), NULL, out))
             return 0;
     }
-    return neap_err_set(err, NEAP_EINTERNAL,
-                        "failed to allocate a serviceIP: range is full");
+    return neap_err_set(err, NEAP_EINTERNAL, "failed to allocate a serviceIP: range is full");
 }
 
 static int check_ip(struct rest_write *w, const struct range *r, const char *ip,
@@ -158,8 +158,10 @@ static int check_ip(struct rest_write *w, const struct range *r, const char *ip,
     if ((n < r->first || n - r->first >= r->size) && !w->call->options.dry_run)
         return invalid_ip(w, ip, "the provided network does not match the current range", err);
     if (n < r->first || n - r->first >= r->size) {
-        snprintf(why, sizeof(why), "the provided IP (%s) is not in the valid range. The range of valid "
-                                   "IPs is %s", ip, rest_of(w->call)->options.service_cidr);
+        snprintf(why, sizeof(why),
+                 "the provided IP (%s) is not in the valid range. The range of valid "
+                 "IPs is %s",
+                 ip, rest_of(w->call)->options.service_cidr);
         return invalid_ip(w, ip, why, err);
     }
     if (neap_snapshot_get(snapshot(w), addresses(), NULL, ip))
@@ -267,7 +269,9 @@ static int allocate_ip(struct rest_write *w, struct neap_err *err)
 static void port_name(char out[32], int64_t port, const char *protocol)
 {
     snprintf(out, 32, "%lld-%s", (long long)port,
-             neap_streq(protocol, "UDP") ? "udp" : neap_streq(protocol, "SCTP") ? "sctp" : "tcp");
+             neap_streq(protocol, "UDP")    ? "udp"
+             : neap_streq(protocol, "SCTP") ? "sctp"
+                                            : "tcp");
 }
 
 static bool holds_port(yyjson_mut_val *root, int64_t port, const char *protocol)

@@ -52,20 +52,25 @@ static int check_meta(struct rest_write *w, yyjson_mut_val *config, struct neap_
 {
     const char *uid = neap_json_str_at(config, "metadata.uid");
     const char *version = neap_json_str_at(config, "metadata.resourceVersion");
-    const char *name = neap_json_str_at(config, "metadata.name"), *ns = neap_json_str_at(config, "metadata.namespace");
+    const char *name = neap_json_str_at(config, "metadata.name"),
+               *ns = neap_json_str_at(config, "metadata.namespace");
     char current[24];
     if (name && *name && strcmp(name, w->name) != 0)
         return neap_err_set(err, NEAP_EBADREQUEST,
-                            "the name of the object (%s) does not match the name on the URL (%s)", name, w->name);
+                            "the name of the object (%s) does not match the name on the URL (%s)",
+                            name, w->name);
     if (ns && *ns && !neap_streq(ns, w->namespace_))
-        return neap_err_set(err, NEAP_EBADREQUEST, "the namespace of the provided object does not match the namespace "
-                                                   "sent on the request");
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "the namespace of the provided object does not match the namespace "
+                            "sent on the request");
     if (!w->old) {
         if (uid && *uid) {
             neap_err_set(err, NEAP_ECONFLICT,
-                         "Operation cannot be fulfilled on %s%s%s \"%s\": uid mismatch: the provided object specified "
+                         "Operation cannot be fulfilled on %s%s%s \"%s\": uid mismatch: the "
+                         "provided object specified "
                          "uid %s, and no existing object was found",
-                         w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name, uid);
+                         w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name,
+                         uid);
             neap_err_about(err, w->kind->group, w->kind->resource, w->name);
         }
         return err->code;
@@ -92,7 +97,8 @@ static int change(struct rest_write *w, struct neap_err *err)
     rc = neap_apply(c->arena, &a, p->doc, w->old_root, config, &w->root, NULL, err);
     if (rc)
         return rc;
-    rc = neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report, err);
+    rc =
+        neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report, err);
     if (!rc)
         rc = rest_report_finish(c, &report, err);
     if (!rc && !neap_json_str_at(w->root, "metadata.name"))
@@ -105,20 +111,24 @@ static int check_options(struct neap_call *c, struct neap_err *err)
     static const struct neap_kind options = {.group = "meta.k8s.io", .kind = "PatchOptions"};
     const char *manager = c->options.field_manager;
     if (!manager || !*manager)
-        neap_err_cause(err, "FieldValueRequired", "fieldManager", "Required value: is required for apply patch");
+        neap_err_cause(err, "FieldValueRequired", "fieldManager",
+                       "Required value: is required for apply patch");
     return err->code ? rest_err_invalid(err, &options, "") : 0;
 }
 
 static int check_body(struct neap_call *c, struct apply *p, struct neap_err *err)
 {
     char want[128];
-    const char *kind = neap_json_str_at(p->config, "kind"), *version = neap_json_str_at(p->config, "apiVersion");
+    const char *kind = neap_json_str_at(p->config, "kind"),
+               *version = neap_json_str_at(p->config, "apiVersion");
     neap_kind_api_version(c->kind, want);
     if (!yyjson_mut_is_obj(p->config))
         return neap_err_set(err, NEAP_EBADREQUEST, "error decoding YAML: the patch is no object");
-    if (!rest_call_of(c)->subresource && (!neap_streq(kind, c->kind->kind) || !neap_streq(version, want)))
-        return neap_err_set(err, NEAP_EBADREQUEST, "the applied object is a %s of %s, not a %s of %s",
-                            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", c->kind->kind, want);
+    if (!rest_call_of(c)->subresource &&
+        (!neap_streq(kind, c->kind->kind) || !neap_streq(version, want)))
+        return neap_err_set(
+            err, NEAP_EBADREQUEST, "the applied object is a %s of %s, not a %s of %s",
+            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", c->kind->kind, want);
     return 0;
 }
 

@@ -72,10 +72,11 @@ int rest_body_parse(struct neap_call *c, const char *expected, const struct neap
     }
     if (!yyjson_mut_is_obj(root)) {
         char text[256];
-        snprintf(text, sizeof(text),
-                 "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
-                 "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
-                 neap_json_type_name(root));
+        snprintf(
+            text, sizeof(text),
+            "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
+            "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+            neap_json_type_name(root));
         return unrecognized(c, expected, text, true, err);
     }
     return 0;
@@ -102,9 +103,8 @@ int rest_report_finish(struct neap_call *c, const struct neap_decode_report *rep
 static int cannot_handle(struct neap_err *err, const char *kind, const char *version,
                          const char *expected, const char *why)
 {
-    return neap_err_set(err, NEAP_EBADREQUEST,
-                        "%s in version \"%s\" cannot be handled as a %s: %s", kind, version,
-                        expected, why);
+    return neap_err_set(err, NEAP_EBADREQUEST, "%s in version \"%s\" cannot be handled as a %s: %s",
+                        kind, version, expected, why);
 }
 
 /* What the body says it is: it must be what the path wants. */
@@ -127,8 +127,10 @@ static int check_kind(struct neap_call *c, yyjson_mut_val *root, const char *gro
     char said_group[128];
     snprintf(said_group, sizeof(said_group), "%.*s", slash ? (int)(slash - said) : 0, said);
     if (!neap_kind_by_gvk(said_group, said_version, said_kind))
-        snprintf(text, sizeof(text), "no kind \"%s\" is registered for version \"%s\" in scheme "
-                                     "\"pkg/runtime/scheme.go:111\"", said_kind, said);
+        snprintf(text, sizeof(text),
+                 "no kind \"%s\" is registered for version \"%s\" in scheme "
+                 "\"pkg/runtime/scheme.go:111\"",
+                 said_kind, said);
     else
         snprintf(text, sizeof(text), "converting (%s.%s) to (%s.%s): unknown conversion",
                  said_version, said_kind, *group ? group : "core", kind);
@@ -152,8 +154,8 @@ int rest_body_object(struct neap_call *c, const struct neap_kind *kind,
     const struct neap_subresource *sub = rest_call_of(c)->subresource;
     struct neap_decode_report report = {.arena = c->arena};
     struct neap_err why = NEAP_ERR_INIT;
-    const char *group = sub && sub->body_version ? (sub->body_group ? sub->body_group : "")
-                                                 : kind->group;
+    const char *group =
+        sub && sub->body_version ? (sub->body_group ? sub->body_group : "") : kind->group;
     const char *version = sub && sub->body_version ? sub->body_version : kind->version;
     int rc = rest_body_parse(c, kind_name, type, &report, ret, err);
     if (rc)

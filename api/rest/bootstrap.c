@@ -11,7 +11,7 @@ struct bootstrap {
     struct neap_identity *identity;
     char ip[46], service_ip[46];
     unsigned port;
-    size_t left;     /* requests under way, and one for the phase itself */
+    size_t left; /* requests under way, and one for the phase itself */
     unsigned phase;
     struct neap_err err;
     void (*done)(void *arg, const struct neap_err *err);
@@ -47,7 +47,7 @@ static void step_done(struct neap_request *r, const struct neap_reply *reply)
 }
 
 static void request_object(struct bootstrap *b, enum neap_verb verb, const struct neap_kind *kind,
-                 const char *ns, const char *name, const char *body)
+                           const char *ns, const char *name, const char *body)
 {
     struct step *s = neap_calloc(1, sizeof(*s));
     s->b = b;
@@ -100,10 +100,13 @@ static void ensure(struct bootstrap *b, struct neap_snapshot *s, const char *jso
     const char *version = yyjson_get_str(yyjson_obj_get(root, "apiVersion"));
     const char *slash = version ? strchr(version, '/') : NULL;
     char group[96];
-    snprintf(group, sizeof(group), "%.*s", slash ? (int)(slash - version) : 0, version ? version : "");
-    const struct neap_kind *k =
-        neap_kind_by_gvk(group, slash ? slash + 1 : version ? version : "",
-                         yyjson_get_str(yyjson_obj_get(root, "kind")));
+    snprintf(group, sizeof(group), "%.*s", slash ? (int)(slash - version) : 0,
+             version ? version : "");
+    const struct neap_kind *k = neap_kind_by_gvk(group,
+                                                 slash     ? slash + 1
+                                                 : version ? version
+                                                           : "",
+                                                 yyjson_get_str(yyjson_obj_get(root, "kind")));
     const char *name = neap_json_val_str_at(root, "metadata.name");
     const char *ns = neap_json_val_str_at(root, "metadata.namespace");
     struct neap_object *o = k && name ? neap_snapshot_get(s, k, ns, name) : NULL;

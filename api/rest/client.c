@@ -49,10 +49,11 @@ static void finished(struct neap_call *c)
 static const char *method_of(enum neap_verb v)
 {
     static const char *const names[] = {
-        [NEAP_GET] = "GET",       [NEAP_LIST] = "GET",    [NEAP_WATCH] = "GET",
-        [NEAP_CREATE] = "POST",   [NEAP_UPDATE] = "PUT",  [NEAP_PATCH] = "PATCH",
-        [NEAP_DELETE] = "DELETE", [NEAP_DELETECOLLECTION] = "DELETE", [NEAP_CONNECT] = "POST",
-        [NEAP_NONRESOURCE] = "GET"};
+        [NEAP_GET] = "GET",       [NEAP_LIST] = "GET",
+        [NEAP_WATCH] = "GET",     [NEAP_CREATE] = "POST",
+        [NEAP_UPDATE] = "PUT",    [NEAP_PATCH] = "PATCH",
+        [NEAP_DELETE] = "DELETE", [NEAP_DELETECOLLECTION] = "DELETE",
+        [NEAP_CONNECT] = "POST",  [NEAP_NONRESOURCE] = "GET"};
     return names[v];
 }
 
@@ -264,7 +265,8 @@ static struct neap_reflector *local_reflect(struct neap_client *client,
     r->local = client->self;
     if ((o->label_selector || o->field_selector) &&
         neap_selector_parse(o->kind, o->label_selector, o->field_selector, &r->selector, &err)) {
-        NEAP_ERROR("client", "a selector of our own is wrong", "err=%s", neap_log_quote(err.message));
+        NEAP_ERROR("client", "a selector of our own is wrong", "err=%s",
+                   neap_log_quote(err.message));
         neap_err_done(&err);
     }
     r->retry = neap_timer_new(o->loop, relist, r);

@@ -4,7 +4,6 @@
 
 static const char ORPHAN[] = "orphan", FOREGROUND[] = "foregroundDeletion";
 
-
 /* ---- DeleteOptions ---- */
 
 static int check_policy(struct neap_call *c, struct neap_err *err)
@@ -13,10 +12,11 @@ static int check_policy(struct neap_call *c, struct neap_err *err)
     const struct neap_call_options *o = &c->options;
     const char *p = o->propagation_policy;
     if (p && strcmp(p, "Orphan") && strcmp(p, "Background") && strcmp(p, "Foreground"))
-        neap_err_cause(err, "FieldValueNotSupported", "propagationPolicy",
-                       "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", "
-                       "\"Orphan\", \"nil\"",
-                       p);
+        neap_err_cause(
+            err, "FieldValueNotSupported", "propagationPolicy",
+            "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", "
+            "\"Orphan\", \"nil\"",
+            p);
     if (p && o->orphan_dependents >= 0)
         neap_err_cause(err, "FieldValueInvalid", "propagationPolicy",
                        "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be "
@@ -34,7 +34,8 @@ static const char *kept(struct neap_call *c, yyjson_mut_val *root, const char *p
 static int parse_options(struct neap_call *c, const struct neap_type *type, yyjson_mut_doc **ret,
                          struct neap_err *err)
 {
-    static const char protobuf[] = "application/vnd.kubernetes.protobuf", yaml[] = "application/yaml";
+    static const char protobuf[] = "application/vnd.kubernetes.protobuf",
+                      yaml[] = "application/yaml";
     struct neap_decode_report report = {.arena = c->arena};
     const char *media = c->content_type ? c->content_type : "";
     if (strncmp(media, protobuf, sizeof(protobuf) - 1) == 0) /* client-go's own controllers */
@@ -189,7 +190,8 @@ static int change(struct rest_write *w, struct neap_err *err)
         return 0;
     }
     yyjson_mut_val *before = neap_json_at(w->root, "metadata.deletionGracePeriodSeconds");
-    if (!marked || (before && g < yyjson_mut_get_sint(before))) /* a later call may only shorten it */
+    if (!marked ||
+        (before && g < yyjson_mut_get_sint(before))) /* a later call may only shorten it */
         rest_meta_mark_deleted(w, g);
     else
         yyjson_mut_obj_remove_key(neap_json_at(w->root, "metadata"), "resourceVersion");
@@ -268,11 +270,12 @@ static void collection_reply(struct collection *d)
         rest_fail(c);
         return;
     }
-    neap_buf_printf(&c->reply_buf,
-                    "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"}"
-                    ",\"items\":[",
-                    c->kind->list_kind, neap_kind_api_version(c->kind, api_version),
-                    (unsigned long long)neap_registry_revision(rest_of(c)->options.registry));
+    neap_buf_printf(
+        &c->reply_buf,
+        "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":\"%llu\"}"
+        ",\"items\":[",
+        c->kind->list_kind, neap_kind_api_version(c->kind, api_version),
+        (unsigned long long)neap_registry_revision(rest_of(c)->options.registry));
     for (size_t i = 0; i < d->count; i++) {
         if (i)
             neap_buf_char(&c->reply_buf, ',');

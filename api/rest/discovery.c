@@ -115,10 +115,11 @@ static bool group_version(struct neap_call *c, const char *group, const char *ve
 {
     struct neap_buf *out = &c->reply_buf;
     bool any = false;
-    neap_buf_printf(out,
-                    "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"%s%s%s\","
-                    "\"resources\":[",
-                    group, *group ? "/" : "", version);
+    neap_buf_printf(
+        out,
+        "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"%s%s%s\","
+        "\"resources\":[",
+        group, *group ? "/" : "", version);
     for (unsigned i = 0; i < neap_kind_count; i++) {
         const struct neap_kind *k = neap_kinds[i];
         if (strcmp(k->group, group) || strcmp(k->version, version) || !served(k))
@@ -151,9 +152,8 @@ static bool group(struct neap_buf *out, const char *name, bool alone)
     for (unsigned i = 0; i < n; i++)
         neap_buf_printf(out, "%s{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}", i ? "," : "",
                         name, list[i], list[i]);
-    neap_buf_printf(out,
-                    "],\"preferredVersion\":{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}}", name,
-                    list[0], list[0]);
+    neap_buf_printf(out, "],\"preferredVersion\":{\"groupVersion\":\"%s/%s\",\"version\":\"%s\"}}",
+                    name, list[0], list[0]);
     return true;
 }
 
@@ -192,8 +192,8 @@ static void response_kind(struct neap_buf *out, const struct neap_kind *k,
         g = s->body_group ? s->body_group : "";
         v = s->body_version;
     }
-    neap_buf_printf(out, "\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", g,
-                    v, s ? s->kind : k->kind);
+    neap_buf_printf(out, "\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}",
+                    g, v, s ? s->kind : k->kind);
 }
 
 static void aggregated_resource(struct neap_buf *out, const struct neap_kind *k)

@@ -54,8 +54,9 @@ int rest_escalation_check(struct rest_write *w, struct neap_err *err)
         const char *kind = neap_json_str_at(w->root, "roleRef.kind");
         const char *name = neap_json_str_at(w->root, "roleRef.name");
         bool cluster = neap_streq(kind, "ClusterRole");
-        if (w->old_root && neap_json_equal(yyjson_mut_obj_get(w->root, "roleRef"),
-                                           yyjson_mut_obj_get(w->old_root, "roleRef")) &&
+        if (w->old_root &&
+            neap_json_equal(yyjson_mut_obj_get(w->root, "roleRef"),
+                            yyjson_mut_obj_get(w->old_root, "roleRef")) &&
             neap_json_equal(yyjson_mut_obj_get(w->root, "subjects"),
                             yyjson_mut_obj_get(w->old_root, "subjects")))
             return 0;
@@ -63,8 +64,8 @@ int rest_escalation_check(struct rest_write *w, struct neap_err *err)
             return 0;
         rules = role_rules(w, kind, name);
         if (!rules) {
-            const struct neap_kind *k = neap_kind_by_resource(
-                "rbac.authorization.k8s.io", "v1", cluster ? "clusterroles" : "roles");
+            const struct neap_kind *k = neap_kind_by_resource("rbac.authorization.k8s.io", "v1",
+                                                              cluster ? "clusterroles" : "roles");
             return rest_err_not_found(err, k, name);
         }
     }

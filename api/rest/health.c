@@ -26,14 +26,16 @@ static void checks(struct neap_call *c, const char *which, bool live, bool ready
             continue;
         bool skip = excluded(c, k->name), ok = skip || k->ok(k->arg);
         all_ok = all_ok && ok;
-        neap_buf_printf(&text, skip ? "[+]%s excluded: ok\n"
-                               : ok ? "[+]%s ok\n"
-                                    : "[-]%s failed: reason withheld\n", k->name);
+        neap_buf_printf(&text,
+                        skip ? "[+]%s excluded: ok\n"
+                        : ok ? "[+]%s ok\n"
+                             : "[-]%s failed: reason withheld\n",
+                        k->name);
     }
     if (ready) {
         all_ok = all_ok && !r->draining;
-        neap_buf_str(&text, r->draining ? "[-]shutdown failed: reason withheld\n"
-                                        : "[+]shutdown ok\n");
+        neap_buf_str(&text,
+                     r->draining ? "[-]shutdown failed: reason withheld\n" : "[+]shutdown ok\n");
     }
     neap_buf_printf(&text, "%s check %s\n", which, all_ok ? "passed" : "failed");
     rest_reply_text(c, all_ok ? 200 : 500, all_ok && !verbose ? "ok" : text.data);

@@ -34,7 +34,7 @@ struct rest_call {
     struct neap_timer *wait_timer;
     void (*wait_go)(struct neap_call *c);
     uint64_t wait_revision;
-    bool forgets_managers; /* the body had managedFields: [] */
+    bool forgets_managers;       /* the body had managedFields: [] */
     bool evicting;               /* the deletion is an eviction's */
     const char *status_continue; /* metadata.continue of an error's Status; NULL: none */
 };
@@ -86,8 +86,7 @@ void rest_reply_json(struct neap_call *c, int status);
 void rest_reply_text(struct neap_call *c, int status, const char *text);
 /* True: the plain stored bytes are what was asked for (JSON, no Table, the storage version). */
 bool rest_plain(const struct neap_call *c);
-bool rest_wants(const struct neap_call *c,
-                const char *as); /* "Table", "PartialObjectMetadata" */
+bool rest_wants(const struct neap_call *c, const char *as); /* "Table", "PartialObjectMetadata" */
 /* Appends one object as accepted: converted to c->kind's version; in a list <in_list> the head
  * is left out. Returns false when the arena is exhausted. */
 bool rest_write_object(struct neap_call *c, struct neap_buf *out, struct neap_object *o,
@@ -107,8 +106,8 @@ int rest_protobuf_reply(struct neap_call *c, struct neap_err *err);
 bool rest_protobuf_frame(struct neap_buf *out, const char *json, size_t len);
 
 /* ---- table.c ---- */
-void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision,
-                     const char *cont, int64_t remaining, bool columns);
+void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision, const char *cont,
+                     int64_t remaining, bool columns);
 void rest_table_row(struct neap_call *c, struct neap_buf *out, struct neap_object *o);
 const char *rest_table_include(const struct neap_call *c);
 /* One object as PartialObjectMetadata. */
@@ -182,9 +181,9 @@ struct rest_write {
     bool may_create;
     bool applied;         /* change() has seen to managedFields */
     bool forget_managers; /* the client sent managedFields: [] */
-    bool binding; /* the one write that may set a pod's node */
-    bool delete_now;    /* change() said so, or the last finalizer went */
-    bool delete_marked; /* change() only marked the old object: nothing else is run */
+    bool binding;         /* the one write that may set a pod's node */
+    bool delete_now;      /* change() said so, or the last finalizer went */
+    bool delete_marked;   /* change() only marked the old object: nothing else is run */
     /* of the attempt */
     unsigned attempt;
     struct neap_object *old; /* reference */

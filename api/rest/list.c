@@ -2,7 +2,10 @@
 #include "internal.h"
 #include "token.h"
 
-enum { LIST_FIRST = 64 << 10, LIST_SLICE = 4096 /* objects looked at before other calls get a turn */ };
+enum {
+    LIST_FIRST = 64 << 10,
+    LIST_SLICE = 4096 /* objects looked at before other calls get a turn */
+};
 
 struct list {
     struct neap_body body;
@@ -12,8 +15,8 @@ struct list {
     const struct neap_selector *selector;
     struct neap_object **indexed; /* from an index instead of the iterator; NULL: none */
     size_t indexed_count, indexed_at;
-    int64_t left;     /* objects of this page; -1: no limit */
-    int64_t total;    /* matching objects of all pages left before this one; -1: not counted */
+    int64_t left;  /* objects of this page; -1: no limit */
+    int64_t total; /* matching objects of all pages left before this one; -1: not counted */
     int64_t written;
     struct neap_object *last; /* written last, borrowed of the snapshot */
     struct neap_buf pending;  /* made before the head was sent */
@@ -52,7 +55,8 @@ static bool choose_index(struct list *l)
 {
     struct neap_call *c = l->call;
     const struct neap_kind *k = c->kind->storage;
-    if (!l->selector || c->options.limit > 0 || (c->options.continue_token && *c->options.continue_token))
+    if (!l->selector || c->options.limit > 0 ||
+        (c->options.continue_token && *c->options.continue_token))
         return false;
     for (unsigned i = 0; i < k->selectable_count && k == c->kind; i++) {
         const char *value = neap_selector_pinned(l->selector, k->selectable[i].path);
@@ -255,8 +259,7 @@ static struct neap_snapshot *choose(struct neap_call *c, const struct rest_token
     if (t->revision)
         expired_continue(c, t, err);
     else
-        neap_err_set(err, NEAP_EEXPIRED,
-                     "The resourceVersion for the provided list is too old.");
+        neap_err_set(err, NEAP_EEXPIRED, "The resourceVersion for the provided list is too old.");
     return NULL;
 }
 

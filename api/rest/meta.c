@@ -39,9 +39,8 @@ static int64_t wall(const struct rest_write *w)
 
 int rest_meta_create(struct rest_write *w, struct neap_err *err)
 {
-    static const char *const cleared[] = {"resourceVersion",   "generation",
-                                          "deletionTimestamp", "deletionGracePeriodSeconds",
-                                          "selfLink"};
+    static const char *const cleared[] = {"resourceVersion", "generation", "deletionTimestamp",
+                                          "deletionGracePeriodSeconds", "selfLink"};
     yyjson_mut_val *meta = meta_of(w);
     char uid[37];
     (void)err;
@@ -132,8 +131,9 @@ void rest_meta_mark_deleted(struct rest_write *w, int64_t grace_s)
     yyjson_mut_val *before = get(meta, "deletionGracePeriodSeconds");
     int64_t at = wall(w);
     /* shortened: counted from when it was first asked for */
-    if (marked && before && neap_time_parse(yyjson_mut_get_str(get(meta, "deletionTimestamp")),
-                                            yyjson_mut_get_len(get(meta, "deletionTimestamp")), &at))
+    if (marked && before &&
+        neap_time_parse(yyjson_mut_get_str(get(meta, "deletionTimestamp")),
+                        yyjson_mut_get_len(get(meta, "deletionTimestamp")), &at))
         at -= yyjson_mut_get_sint(before) * 1000000000;
     put(w, meta, "deletionTimestamp", time_value(w, at + grace_s * 1000000000));
     put(w, meta, "deletionGracePeriodSeconds", yyjson_mut_sint(w->doc, grace_s));

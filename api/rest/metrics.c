@@ -23,9 +23,10 @@ void rest_metrics_register(void)
 void rest_metrics_finish(struct neap_call *c)
 {
     static const char *const names[] = {
-        [NEAP_GET] = "GET",       [NEAP_LIST] = "LIST",       [NEAP_WATCH] = "WATCH",
-        [NEAP_CREATE] = "POST",   [NEAP_UPDATE] = "PUT",      [NEAP_PATCH] = "PATCH",
-        [NEAP_DELETE] = "DELETE", [NEAP_DELETECOLLECTION] = "DELETECOLLECTION",
+        [NEAP_GET] = "GET",        [NEAP_LIST] = "LIST",
+        [NEAP_WATCH] = "WATCH",    [NEAP_CREATE] = "POST",
+        [NEAP_UPDATE] = "PUT",     [NEAP_PATCH] = "PATCH",
+        [NEAP_DELETE] = "DELETE",  [NEAP_DELETECOLLECTION] = "DELETECOLLECTION",
         [NEAP_CONNECT] = "CONNECT"};
     if (c->verb == NEAP_NONRESOURCE)
         return;

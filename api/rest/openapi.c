@@ -33,9 +33,9 @@ static char *document(struct neap_rest *r, int version, const char *path)
     struct neap_buf out = NEAP_BUF_INIT;
     struct openapi_writer w = {.out = &out, .version = version};
     bool first = true;
-    neap_buf_printf(&out, "{\"%s\":\"%s\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{",
-                    version == 3 ? "openapi" : "swagger", version == 3 ? "3.0.0" : "2.0",
-                    r->options.version);
+    neap_buf_printf(
+        &out, "{\"%s\":\"%s\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{",
+        version == 3 ? "openapi" : "swagger", version == 3 ? "3.0.0" : "2.0", r->options.version);
     for (unsigned i = 0; i < neap_kind_count; i++)
         if (belongs(neap_kinds[i], path))
             openapi_paths(&w, neap_kinds[i], &first);

@@ -12,7 +12,7 @@ struct openapi_writer {
     const struct neap_type **queue;
     size_t count, cap, done;
 };
-void openapi_schemas(struct openapi_writer *w);         /* writes what is queued, and what that needs */
+void openapi_schemas(struct openapi_writer *w); /* writes what is queued, and what that needs */
 void openapi_need(struct openapi_writer *w, const struct neap_type *t);
 void openapi_ref(struct openapi_writer *w, const char *name); /* "#/components/schemas/NAME" */
 void openapi_list_schema(struct openapi_writer *w, const struct neap_kind *k);

@@ -12,8 +12,10 @@ static void parameter(struct neap_buf *out, int version, const char *name, const
 {
     neap_buf_printf(out, "%s{\"name\":\"%s\",\"in\":\"%s\",%s", *first ? "" : ",", name, where,
                     strcmp(where, "path") == 0 ? "\"required\":true," : "");
-    neap_buf_printf(out, version == 3 ? "\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}"
-                                      : "\"type\":\"%s\",\"uniqueItems\":true}", type);
+    neap_buf_printf(out,
+                    version == 3 ? "\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}"
+                                 : "\"type\":\"%s\",\"uniqueItems\":true}",
+                    type);
     *first = false;
 }
 
@@ -35,7 +37,8 @@ static void parameters(struct openapi_writer *w, const struct operation *o)
         {NEAP_VERB_LIST, "timeoutSeconds", "integer"},
         {NEAP_VERB_DELETE | NEAP_VERB_DELETECOLLECTION, "gracePeriodSeconds", "integer"},
         {NEAP_VERB_DELETE | NEAP_VERB_DELETECOLLECTION, "propagationPolicy", "string"},
-        {NEAP_VERB_CREATE | NEAP_VERB_UPDATE | NEAP_VERB_PATCH | NEAP_VERB_DELETE, "dryRun", "string"},
+        {NEAP_VERB_CREATE | NEAP_VERB_UPDATE | NEAP_VERB_PATCH | NEAP_VERB_DELETE, "dryRun",
+         "string"},
         {NEAP_VERB_CREATE | NEAP_VERB_UPDATE | NEAP_VERB_PATCH, "fieldManager", "string"},
         {NEAP_VERB_CREATE | NEAP_VERB_UPDATE | NEAP_VERB_PATCH, "fieldValidation", "string"},
         {~0u, "pretty", "string"},
@@ -48,10 +51,9 @@ static void parameters(struct openapi_writer *w, const struct operation *o)
     neap_buf_char(w->out, ']');
 }
 
-static const char *const patch_types[] = {"application/json-patch+json",
-                                          "application/merge-patch+json",
-                                          "application/strategic-merge-patch+json",
-                                          "application/apply-patch+yaml"};
+static const char *const patch_types[] = {
+    "application/json-patch+json", "application/merge-patch+json",
+    "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
 
 static void media(struct openapi_writer *w, const char *type, const char *schema)
 {
@@ -97,9 +99,9 @@ static void response(struct openapi_writer *w, const struct operation *o, const 
     neap_buf_str(w->out, "},\"401\":{\"description\":\"Unauthorized\"}}");
 }
 
-static void operation(struct openapi_writer *w, const struct neap_kind *k, const struct operation *o,
-                      const char *group, const char *version, const char *kind, const char *schema,
-                      const char *what, bool *first)
+static void operation(struct openapi_writer *w, const struct neap_kind *k,
+                      const struct operation *o, const char *group, const char *version,
+                      const char *kind, const char *schema, const char *what, bool *first)
 {
     neap_buf_printf(w->out,
                     "%s\"%s\":{\"operationId\":\"%s%s%s%s\",\"x-kubernetes-action\":\"%s\","
@@ -136,14 +138,13 @@ static const struct operation collection[] = {
     {"delete", "deletecollection", NEAP_VERB_DELETECOLLECTION, false},
 };
 static const struct operation item[] = {
-    {"get", "get", NEAP_VERB_GET, false},
-    {"put", "put", NEAP_VERB_UPDATE, true},
-    {"patch", "patch", NEAP_VERB_PATCH, true},
-    {"delete", "delete", NEAP_VERB_DELETE, false},
+    {"get", "get", NEAP_VERB_GET, false},      {"put", "put", NEAP_VERB_UPDATE, true},
+    {"patch", "patch", NEAP_VERB_PATCH, true}, {"delete", "delete", NEAP_VERB_DELETE, false},
     {"post", "post", NEAP_VERB_CREATE, true},
 };
 
-static void collection_path(struct openapi_writer *w, const struct neap_kind *k, bool ns, bool *first)
+static void collection_path(struct openapi_writer *w, const struct neap_kind *k, bool ns,
+                            bool *first)
 {
     char list[256];
     bool none = false;
@@ -169,8 +170,8 @@ static void subresource_path(struct openapi_writer *w, const struct neap_kind *k
     open_path(w, k, k->namespaced, true, s->name, first);
     for (size_t i = 0; i < NEAP_ARRAY_LEN(item); i++)
         if (s->verbs & item[i].bit)
-            operation(w, k, &item[i], group, s->body_version ? s->body_version : k->version, s->kind,
-                      type->name, s->name, &none);
+            operation(w, k, &item[i], group, s->body_version ? s->body_version : k->version,
+                      s->kind, type->name, s->name, &none);
     neap_buf_char(w->out, '}');
 }
 

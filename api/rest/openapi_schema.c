@@ -82,8 +82,8 @@ static void strings(struct openapi_writer *w, const char *name, const char *cons
 
 static void extensions(struct openapi_writer *w, const struct neap_field *f)
 {
-    static const char *const types[] = {[NEAP_LIST_ATOMIC] = "atomic", [NEAP_LIST_SET] = "set",
-                                        [NEAP_LIST_MAP] = "map"};
+    static const char *const types[] = {
+        [NEAP_LIST_ATOMIC] = "atomic", [NEAP_LIST_SET] = "set", [NEAP_LIST_MAP] = "map"};
     if (f->list)
         neap_buf_printf(w->out, ",\"x-kubernetes-list-type\":\"%s\"", types[f->list]);
     if (f->list_keys)
@@ -177,10 +177,11 @@ void openapi_list_schema(struct openapi_writer *w, const struct neap_kind *k)
         neap_type_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta");
     openapi_list_name(k, name);
     openapi_need(w, k->type);
-    neap_buf_printf(w->out,
-                    "\"%s\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{"
-                    "\"apiVersion\":{\"type\":\"string\"},\"items\":{\"type\":\"array\",\"items\":{",
-                    name);
+    neap_buf_printf(
+        w->out,
+        "\"%s\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{"
+        "\"apiVersion\":{\"type\":\"string\"},\"items\":{\"type\":\"array\",\"items\":{",
+        name);
     ref_to(w, k->type->name);
     neap_buf_str(w->out, "}},\"kind\":{\"type\":\"string\"}");
     if (meta) {

@@ -6,10 +6,11 @@ int rest_parse_revision(const char *text, uint64_t *ret, struct neap_err *err)
     *ret = 0;
     if (!text || !*text || neap_parse_u64(text, UINT64_MAX, ret))
         return 0;
-    return neap_err_set(err, NEAP_EPLAIN,
-                        "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
-                        "invalid syntax",
-                        text, text);
+    return neap_err_set(
+        err, NEAP_EPLAIN,
+        "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
+        "invalid syntax",
+        text, text);
 }
 
 static void free_selector(void *s)
@@ -53,9 +54,10 @@ static void check_match(const struct neap_call_options *o, bool watch, struct ne
     if (!match || !*match)
         return;
     if (watch && !initial) {
-        forbidden("resourceVersionMatch",
-                  "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                  err);
+        forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            err);
         return;
     }
     bool exact = strcmp(match, "Exact") == 0, not_older = strcmp(match, "NotOlderThan") == 0;
@@ -79,9 +81,10 @@ static void check_match(const struct neap_call_options *o, bool watch, struct ne
         forbidden("resourceVersionMatch",
                   "resourceVersionMatch is forbidden when continue is provided", err);
     if (!exact && !not_older)
-        neap_err_cause(err, "FieldValueNotSupported", "resourceVersionMatch",
-                       "Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
-                       match);
+        neap_err_cause(
+            err, "FieldValueNotSupported", "resourceVersionMatch",
+            "Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+            match);
     else if (exact && version && strcmp(o->resource_version, "0") == 0)
         forbidden("resourceVersionMatch",
                   "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"", err);

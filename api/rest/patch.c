@@ -35,9 +35,10 @@ static int check_place(struct rest_write *w, struct neap_err *err)
                             "the name of the object (%s) does not match the name on the URL (%s)",
                             name ? name : "", w->name);
     if (!neap_streq(ns ? ns : "", w->namespace_ ? w->namespace_ : ""))
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "the namespace of the provided object does not match the namespace sent "
-                            "on the request");
+        return neap_err_set(
+            err, NEAP_EBADREQUEST,
+            "the namespace of the provided object does not match the namespace sent "
+            "on the request");
     char current[24];
     snprintf(current, sizeof(current), "%llu", (unsigned long long)neap_object_revision(w->old));
     if (version && *version && strcmp(version, current) != 0)
@@ -106,9 +107,10 @@ static int parse(struct neap_call *c, struct patch *p, struct neap_err *err)
     int rc = neap_json_parse(c->arena, c->body ? c->body : "", c->body_len, NULL, &p->doc, &why);
     if (rc == NEAP_EBADREQUEST) {
         bool empty = !c->body_len || strstr(why.message, "unexpected end");
-        neap_err_set(err, rc, empty || c->patch_type == NEAP_PATCH_T_JSON
-                                  ? "invalid JSON patch"
-                                  : "error decoding patch: %s", why.message);
+        neap_err_set(err, rc,
+                     empty || c->patch_type == NEAP_PATCH_T_JSON ? "invalid JSON patch"
+                                                                 : "error decoding patch: %s",
+                     why.message);
         neap_err_done(&why);
         return rc;
     }
@@ -128,7 +130,8 @@ static int check_type(struct neap_call *c, struct neap_err *err)
     }
     if (c->options.force < 0)
         return 0;
-    neap_err_cause(err, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+    neap_err_cause(err, "FieldValueForbidden", "force",
+                   "Forbidden: may not be specified for non-apply patch");
     return rest_err_invalid(err, &options, "");
 }
 

@@ -41,7 +41,8 @@ bool rest_protobuf(const struct neap_call *c)
 bool rest_protobuf_can(const struct neap_call *c, const struct neap_accept *a)
 {
     if (a->as)
-        return strncmp(a->as, "PartialObjectMetadata", 21) == 0 && neap_type_by_name(META "PartialObjectMetadata");
+        return strncmp(a->as, "PartialObjectMetadata", 21) == 0 &&
+               neap_type_by_name(META "PartialObjectMetadata");
     return c->kind && c->kind->type && neap_protobuf_has(c->kind->type);
 }
 
@@ -61,8 +62,10 @@ static int encode(struct neap_buf *out, yyjson_val *root, struct neap_err *err)
         if (type && neap_protobuf_has(type))
             return neap_protobuf_list(out, type, root, err);
     }
-    return neap_err_set(err, NEAP_ENOTACCEPTABLE, "object *%s does not implement the protobuf marshalling interface and "
-                                                  "cannot be encoded to a protobuf message", kind ? kind : "");
+    return neap_err_set(err, NEAP_ENOTACCEPTABLE,
+                        "object *%s does not implement the protobuf marshalling interface and "
+                        "cannot be encoded to a protobuf message",
+                        kind ? kind : "");
 }
 
 static int recode(struct neap_buf *out, const char *json, size_t len, struct neap_err *err)

@@ -3,7 +3,8 @@
 
 static bool meta_transform(const struct neap_accept *a)
 {
-    return neap_streq(a->g, "meta.k8s.io") && (neap_streq(a->v, "v1") || neap_streq(a->v, "v1beta1"));
+    return neap_streq(a->g, "meta.k8s.io") &&
+           (neap_streq(a->v, "v1") || neap_streq(a->v, "v1beta1"));
 }
 
 static bool can_serve(const struct neap_call *c, const struct neap_accept *a, bool table)
@@ -135,7 +136,8 @@ static bool to_pretty(struct neap_call *c)
     yyjson_doc *doc =
         yyjson_read_opts(c->reply_buf.data, c->reply_buf.len, 0, neap_arena_alc(c->arena), NULL);
     size_t n = 0;
-    char *text = doc ? yyjson_write_opts(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL, &n, NULL) : NULL;
+    char *text =
+        doc ? yyjson_write_opts(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL, &n, NULL) : NULL;
     if (text) {
         neap_buf_reset(&c->reply_buf);
         neap_buf_append(&c->reply_buf, text, n);

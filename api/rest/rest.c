@@ -107,9 +107,15 @@ static int authorize_call(struct neap_call *c, struct neap_err *err)
     char verb[16] = "";
     for (size_t i = 0; c->method[i] && i + 1 < sizeof(verb); i++)
         verb[i] = (char)(c->method[i] | 32);
-    struct neap_attributes a = {.identity = c->identity, .verb = verb, .path = c->path,
-                                .group = "", .version = "", .resource = "", .subresource = "",
-                                .namespace_ = "", .name = ""};
+    struct neap_attributes a = {.identity = c->identity,
+                                .verb = verb,
+                                .path = c->path,
+                                .group = "",
+                                .version = "",
+                                .resource = "",
+                                .subresource = "",
+                                .namespace_ = "",
+                                .name = ""};
     return decide(c, &a, err);
 }
 
@@ -198,8 +204,8 @@ static void dispatch(struct neap_call *c)
 static void route_resource(struct neap_call *c)
 {
     struct rest_call *rc = rest_call_of(c);
-    c->kind = neap_kind_by_resource(or_empty(c->group), or_empty(c->version),
-                                    or_empty(c->resource));
+    c->kind =
+        neap_kind_by_resource(or_empty(c->group), or_empty(c->version), or_empty(c->resource));
     if (!c->kind) {
         resource_not_found(c);
         return;
@@ -223,8 +229,8 @@ static void route_resource(struct neap_call *c)
     }
     unsigned verbs = rc->subresource ? rc->subresource->verbs : c->kind->verbs;
     bool named = c->verb != NEAP_CREATE || rc->subresource ? c->name != NULL : c->name == NULL;
-    bool collection = c->verb == NEAP_LIST || c->verb == NEAP_WATCH ||
-                      c->verb == NEAP_DELETECOLLECTION;
+    bool collection =
+        c->verb == NEAP_LIST || c->verb == NEAP_WATCH || c->verb == NEAP_DELETECOLLECTION;
     if (!scope_ok(c) || (!collection && !named)) {
         rest_not_allowed(c);
         return;

@@ -97,9 +97,15 @@ static void answer_access(struct review *r, const struct neap_identity *id)
     struct neap_rest *rest = rest_of(r->call);
     bool resource = neap_json_at(r->root, "spec.resourceAttributes");
     char *reason = NULL;
-    struct neap_attributes a = {.identity = id, .resource_request = resource,
-                                .group = "", .version = "", .resource = "", .subresource = "",
-                                .namespace_ = "", .name = "", .path = ""};
+    struct neap_attributes a = {.identity = id,
+                                .resource_request = resource,
+                                .group = "",
+                                .version = "",
+                                .resource = "",
+                                .subresource = "",
+                                .namespace_ = "",
+                                .name = "",
+                                .path = ""};
     if (resource) {
         a.verb = at(r, "spec.resourceAttributes.verb");
         a.group = at(r, "spec.resourceAttributes.group");
@@ -112,9 +118,9 @@ static void answer_access(struct review *r, const struct neap_identity *id)
         a.verb = at(r, "spec.nonResourceAttributes.verb");
         a.path = at(r, "spec.nonResourceAttributes.path");
     }
-    enum neap_decision d = rest->options.auth
-                               ? neap_auth_authorize(rest->options.auth, rest_pin(r->call), &a, &reason)
-                               : NEAP_ALLOW;
+    enum neap_decision d =
+        rest->options.auth ? neap_auth_authorize(rest->options.auth, rest_pin(r->call), &a, &reason)
+                           : NEAP_ALLOW;
     set(r, "status.allowed", yyjson_mut_bool(r->doc, d == NEAP_ALLOW));
     if (reason && *reason)
         set(r, "status.reason", text(r, reason));
@@ -187,7 +193,8 @@ static int self_rules(struct review *r, struct neap_err *err)
     }
     if (rest->options.auth)
         neap_auth_rules(rest->options.auth, rest_pin(r->call), r->call->identity, ns, &status);
-    yyjson_doc *parsed = yyjson_read(status.data ? status.data : "{}", status.data ? status.len : 2, 0);
+    yyjson_doc *parsed =
+        yyjson_read(status.data ? status.data : "{}", status.data ? status.len : 2, 0);
     set(r, "status", yyjson_val_mut_copy(r->doc, yyjson_doc_get_root(parsed)));
     yyjson_doc_free(parsed);
     neap_buf_done(&status);
@@ -203,14 +210,14 @@ static int token(struct review *r, struct neap_err *err)
     char **matched = NULL;
     size_t n = 0;
     if (!*at(r, "spec.token"))
-        return neap_err_set(err, NEAP_EBADREQUEST, "token is required for TokenReview in authentication");
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "token is required for TokenReview in authentication");
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(neap_json_at(r->root, "spec.audiences"));
     for (yyjson_mut_val *v; n < 16 && (v = yyjson_mut_arr_iter_next(&it));)
         audiences[n++] = yyjson_mut_get_str(v);
-    int rc = rest->options.auth
-                 ? neap_auth_token_verify(rest->options.auth, at(r, "spec.token"),
-                                          n ? audiences : NULL, &id, &matched, &why)
-                 : NEAP_EUNAUTHORIZED;
+    int rc = rest->options.auth ? neap_auth_token_verify(rest->options.auth, at(r, "spec.token"),
+                                                         n ? audiences : NULL, &id, &matched, &why)
+                                : NEAP_EUNAUTHORIZED;
     if (rc) {
         set(r, "status.user", yyjson_mut_obj(r->doc));
         set(r, "status.error", text(r, why.message ? why.message : "the token is not ours"));
@@ -234,9 +241,9 @@ static const struct {
     const char *resource;
     int (*answer)(struct review *r, struct neap_err *err);
 } rows[] = {
-    {"selfsubjectreviews", self_subject},         {"selfsubjectaccessreviews", self_access},
-    {"subjectaccessreviews", subject_access},     {"localsubjectaccessreviews", local_access},
-    {"selfsubjectrulesreviews", self_rules},      {"tokenreviews", token},
+    {"selfsubjectreviews", self_subject},     {"selfsubjectaccessreviews", self_access},
+    {"subjectaccessreviews", subject_access}, {"localsubjectaccessreviews", local_access},
+    {"selfsubjectrulesreviews", self_rules},  {"tokenreviews", token},
 };
 
 bool rest_review(struct neap_call *c)

@@ -65,8 +65,7 @@ static yyjson_mut_val *scale_of(yyjson_mut_doc *doc, yyjson_mut_val *root)
     neap_json_set_at(doc, s, "status.replicas", yyjson_mut_sint(doc, have));
     selector_text(&text, root);
     if (text.len)
-        neap_json_set_at(doc, s, "status.selector",
-                         yyjson_mut_strncpy(doc, text.data, text.len));
+        neap_json_set_at(doc, s, "status.selector", yyjson_mut_strncpy(doc, text.data, text.len));
     neap_buf_done(&text);
     return s;
 }
@@ -160,10 +159,11 @@ void rest_scale(struct neap_call *c)
         if (!rc)
             p->patch = yyjson_mut_doc_get_root(p->doc);
         if (!rc && (c->patch_type == NEAP_PATCH_T_NONE || c->patch_type == NEAP_PATCH_T_APPLY))
-            rc = neap_err_set(&c->err, NEAP_EUNSUPPORTEDMEDIATYPE,
-                              "the body of the request was in an unknown format - accepted media "
-                              "types include: application/json-patch+json, "
-                              "application/merge-patch+json, application/strategic-merge-patch+json");
+            rc = neap_err_set(
+                &c->err, NEAP_EUNSUPPORTEDMEDIATYPE,
+                "the body of the request was in an unknown format - accepted media "
+                "types include: application/json-patch+json, "
+                "application/merge-patch+json, application/strategic-merge-patch+json");
     } else {
         rc = rest_body_object(c, c->kind, scale_type(), "Scale", &p->doc, &c->err);
         if (!rc)

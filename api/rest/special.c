@@ -143,7 +143,8 @@ static struct neap_object *refusing_budget(struct neap_call *c, struct neap_obje
         struct neap_err err = NEAP_ERR_INIT;
         yyjson_doc *doc = neap_object_parse(o, NULL);
         yyjson_val *root = yyjson_doc_get_root(doc);
-        int rc = neap_selector_from_label_selector(neap_json_val_at(root, "spec.selector"), &s, &err);
+        int rc =
+            neap_selector_from_label_selector(neap_json_val_at(root, "spec.selector"), &s, &err);
         bool refuses = rc == 0 && neap_selector_match(s, pod) &&
                        yyjson_get_sint(neap_json_val_at(root, "status.disruptionsAllowed")) <= 0;
         neap_selector_free(s);
@@ -224,7 +225,8 @@ static int bind_change(struct rest_write *w, struct neap_err *err)
         return NEAP_ECONFLICT;
     }
     if (neap_object_deleting(w->old)) {
-        snprintf(text, sizeof(text), "pod %s is being deleted, cannot be assigned to a host", w->name);
+        snprintf(text, sizeof(text), "pod %s is being deleted, cannot be assigned to a host",
+                 w->name);
         why = text;
     } else if (old && *old) {
         snprintf(text, sizeof(text), "pod %s is already assigned to node \"%s\"", w->name, old);
@@ -234,8 +236,8 @@ static int bind_change(struct rest_write *w, struct neap_err *err)
         why = text;
     }
     if (why) {
-        neap_err_set(err, NEAP_ECONFLICT, "Operation cannot be fulfilled on pods/binding \"%s\": %s",
-                     w->name, why);
+        neap_err_set(err, NEAP_ECONFLICT,
+                     "Operation cannot be fulfilled on pods/binding \"%s\": %s", w->name, why);
         neap_err_about(err, "", "pods/binding", w->name);
         return NEAP_ECONFLICT;
     }
@@ -330,17 +332,17 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
     if (!kind)
         return 0;
     bool node = strcmp(kind, "Node") == 0;
-    const struct neap_kind *k =
-        neap_kind_by_resource("", "v1", node                          ? "nodes"
-                                        : strcmp(kind, "Pod") == 0    ? "pods"
-                                        : strcmp(kind, "Secret") == 0 ? "secrets"
-                                                                      : "");
+    const struct neap_kind *k = neap_kind_by_resource("", "v1",
+                                                      node                          ? "nodes"
+                                                      : strcmp(kind, "Pod") == 0    ? "pods"
+                                                      : strcmp(kind, "Secret") == 0 ? "secrets"
+                                                                                    : "");
     if (!k)
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "cannot bind token for serviceaccount \"%s\" to object of type \"%s\"",
                             c->name, kind);
-    struct neap_object *o =
-        neap_snapshot_get(rest_call_of(c)->snapshot, k, node ? NULL : c->namespace_, name ? name : "");
+    struct neap_object *o = neap_snapshot_get(rest_call_of(c)->snapshot, k,
+                                              node ? NULL : c->namespace_, name ? name : "");
     if (!o)
         return rest_err_not_found(err, k, name ? name : "");
     if (uid && *uid && strcmp(uid, neap_object_uid(o)) != 0) {
@@ -363,7 +365,8 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
         if (!neap_streq(account, c->name))
             return neap_err_set(err, NEAP_EBADREQUEST,
                                 "cannot bind token for serviceaccount \"%s\" to pod running with "
-                                "different serviceaccount name.", c->name);
+                                "different serviceaccount name.",
+                                c->name);
         struct neap_object *n =
             host ? neap_snapshot_get(rest_call_of(c)->snapshot,
                                      neap_kind_by_resource("", "v1", "nodes"), NULL, host)
@@ -376,7 +379,8 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
 
 static int token_seconds(yyjson_mut_val *root, int64_t *ret, struct neap_err *err)
 {
-    static const struct neap_kind shown = {.group = "authentication.k8s.io", .kind = "TokenRequest"};
+    static const struct neap_kind shown = {.group = "authentication.k8s.io",
+                                           .kind = "TokenRequest"};
     yyjson_mut_val *v = neap_json_at(root, "spec.expirationSeconds");
     *ret = v ? yyjson_mut_get_sint(v) : TOKEN_SECONDS_DEFAULT;
     if (*ret < TOKEN_SECONDS_MIN)

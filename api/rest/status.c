@@ -21,8 +21,7 @@ int rest_err_not_found(struct neap_err *err, const struct neap_kind *kind, const
     return NEAP_ENOTFOUND;
 }
 
-int rest_err_conflict_modified(struct neap_err *err, const struct neap_kind *kind,
-                               const char *name)
+int rest_err_conflict_modified(struct neap_err *err, const struct neap_kind *kind, const char *name)
 {
     char resource[256];
     resource_name(resource, sizeof(resource), kind);
@@ -76,10 +75,10 @@ int rest_err_invalid(struct neap_err *err, const struct neap_kind *kind, const c
     snprintf(title, sizeof(title), "%s%s%s", kind->kind, *kind->group ? "." : "", kind->group);
     char *old = err->message;
     err->code = NEAP_EINVALID;
-    err->message = err->cause_count > 1
-                       ? neap_asprintf("%s \"%s\" is invalid: [%s]", title, name ? name : "", b.data)
-                       : neap_asprintf("%s \"%s\" is invalid: %s", title, name ? name : "",
-                                       b.len ? b.data : "");
+    err->message = err->cause_count > 1 ? neap_asprintf("%s \"%s\" is invalid: [%s]", title,
+                                                        name ? name : "", b.data)
+                                        : neap_asprintf("%s \"%s\" is invalid: %s", title,
+                                                        name ? name : "", b.len ? b.data : "");
     free(old);
     neap_err_about(err, kind->group, kind->kind, name);
     neap_buf_done(&b);

@@ -12,8 +12,8 @@ void rest_token_write(struct neap_buf *out, uint64_t revision, const char *key, 
     const unsigned char *s = (const unsigned char *)json.data;
     for (size_t i = 0; i < json.len; i += 3) {
         unsigned n = json.len - i > 2 ? 3 : (unsigned)(json.len - i);
-        unsigned v = (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) |
-                     (n > 2 ? s[i + 2] : 0);
+        unsigned v =
+            (unsigned)s[i] << 16 | (n > 1 ? (unsigned)s[i + 1] << 8 : 0) | (n > 2 ? s[i + 2] : 0);
         for (unsigned j = 0; j <= n; j++)
             neap_buf_char(out, digits[v >> (18 - 6 * j) & 63]);
     }
@@ -50,8 +50,7 @@ int rest_token_parse(struct neap_call *c, const char *text, struct rest_token *r
     if (!text || !*text)
         return 0;
     char *json = decode(c, text, &len);
-    yyjson_doc *doc =
-        json ? yyjson_read_opts(json, len, 0, neap_arena_alc(c->arena), NULL) : NULL;
+    yyjson_doc *doc = json ? yyjson_read_opts(json, len, 0, neap_arena_alc(c->arena), NULL) : NULL;
     yyjson_val *root = yyjson_doc_get_root(doc);
     const char *key = yyjson_get_str(yyjson_obj_get(root, "key"));
     struct neap_buf prefix = NEAP_BUF_INIT;
@@ -61,17 +60,21 @@ int rest_token_parse(struct neap_call *c, const char *text, struct rest_token *r
     neap_buf_done(&prefix);
     const char *version = yyjson_get_str(yyjson_obj_get(root, "v"));
     if (!json)
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "invalid continue token: continue key is not valid: illegal base64 data at "
-                            "input byte %zu", len);
+        return neap_err_set(
+            err, NEAP_EBADREQUEST,
+            "invalid continue token: continue key is not valid: illegal base64 data at "
+            "input byte %zu",
+            len);
     if (!ok && neap_streq(version, "meta.k8s.io/v1"))
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "invalid continue token: continue key is not valid: incorrect encoded start "
-                            "resourceVersion (version meta.k8s.io/v1)");
+        return neap_err_set(
+            err, NEAP_EBADREQUEST,
+            "invalid continue token: continue key is not valid: incorrect encoded start "
+            "resourceVersion (version meta.k8s.io/v1)");
     if (!ok)
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "invalid continue token: continue key is not valid: server does not "
-                            "recognize this encoded version \"%.64s\"", version ? version : "");
+                            "recognize this encoded version \"%.64s\"",
+                            version ? version : "");
     ret->revision = yyjson_get_uint(yyjson_obj_get(root, "rv"));
     ret->remaining = yyjson_get_sint(yyjson_obj_get(root, "left"));
     ret->key = key;

@@ -15,12 +15,13 @@ static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err 
         return neap_err_set(err, NEAP_EPLAIN, "strconv.ParseUint: parsing \"%s\": invalid syntax",
                             version);
     if (uid && *uid && (!w->old || strcmp(uid, neap_object_uid(w->old)) != 0)) {
-        neap_err_set(err, NEAP_ECONFLICT,
-                     "Operation cannot be fulfilled on %s%s%s \"%s\": StorageError: invalid object, "
-                     "Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
-                     "UID in precondition: %s, UID in object meta: %s",
-                     w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name,
-                     w->key.data, uid, w->old ? neap_object_uid(w->old) : "");
+        neap_err_set(
+            err, NEAP_ECONFLICT,
+            "Operation cannot be fulfilled on %s%s%s \"%s\": StorageError: invalid object, "
+            "Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
+            "UID in precondition: %s, UID in object meta: %s",
+            w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name, w->key.data,
+            uid, w->old ? neap_object_uid(w->old) : "");
         neap_err_about(err, w->kind->group, w->kind->resource, w->name);
         return NEAP_ECONFLICT;
     }
@@ -30,8 +31,8 @@ static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err 
             return rest_err_conflict_modified(err, w->kind, w->name);
         return 0;
     }
-    bool may = w->subresource ? w->subresource->unconditional_update
-                              : w->kind->unconditional_update;
+    bool may =
+        w->subresource ? w->subresource->unconditional_update : w->kind->unconditional_update;
     if (w->old && !may) {
         neap_err_cause(err, "FieldValueInvalid", "metadata.resourceVersion",
                        "Invalid value: 0: must be specified for an update");
@@ -74,9 +75,10 @@ static int check_place(struct neap_call *c, yyjson_mut_doc *doc, struct neap_err
                             name, c->name);
     }
     if (ns && *ns && !neap_streq(ns, c->namespace_))
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "the namespace of the provided object does not match the namespace sent "
-                            "on the request");
+        return neap_err_set(
+            err, NEAP_EBADREQUEST,
+            "the namespace of the provided object does not match the namespace sent "
+            "on the request");
     return 0;
 }
 

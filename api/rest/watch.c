@@ -39,8 +39,7 @@ static void frame_bookmark(struct watch *w, struct neap_buf *out, uint64_t revis
     char api_version[128], annotation[96] = "";
     neap_buf_str(out, "{\"type\":\"BOOKMARK\",\"object\":");
     if (initial)
-        snprintf(annotation, sizeof(annotation), ",\"annotations\":{\"%s\":\"true\"}",
-                 INITIAL_END);
+        snprintf(annotation, sizeof(annotation), ",\"annotations\":{\"%s\":\"true\"}", INITIAL_END);
     if (rest_wants(c, "Table")) {
         rest_table_head(c, out, revision, NULL, -1, !w->table_head_told);
         w->table_head_told = true;
@@ -80,8 +79,8 @@ static int64_t now_ms(const struct watch *w)
 
 static void arm(struct watch *w)
 {
-    int64_t next = w->call->options.allow_bookmarks && w->bookmark_ms < w->end_ms ? w->bookmark_ms
-                                                                                  : w->end_ms;
+    int64_t next =
+        w->call->options.allow_bookmarks && w->bookmark_ms < w->end_ms ? w->bookmark_ms : w->end_ms;
     int64_t in = next - now_ms(w);
     neap_timer_start(w->timer, in > 0 ? (uint64_t)in : 1, 0);
 }

@@ -3,7 +3,10 @@
  * design.md section 5, "Read-modify-write". */
 #include "internal.h"
 
-enum { WRITE_ATTEMPTS = 5, OBJECT_BYTES_MAX = 1536 << 10 /* as etcd's default limit of a request */ };
+enum {
+    WRITE_ATTEMPTS = 5,
+    OBJECT_BYTES_MAX = 1536 << 10 /* as etcd's default limit of a request */
+};
 
 struct rest_write *rest_write_new(struct neap_call *c)
 {
@@ -224,11 +227,8 @@ static void commit(struct rest_write *w)
                                      .draft = w->delete_now ? NULL : w->draft};
     if (w->op_count == 0)
         w->op_count = 1;
-    w->txn = (struct neap_txn){.ops = w->ops,
-                               .op_count = w->op_count,
-                               .loop = c->loop,
-                               .done = committed,
-                               .data = w};
+    w->txn = (struct neap_txn){
+        .ops = w->ops, .op_count = w->op_count, .loop = c->loop, .done = committed, .data = w};
     neap_registry_submit(rest_of(c)->options.registry, &w->txn);
 }
 

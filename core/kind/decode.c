@@ -218,8 +218,7 @@ static int decode_map(struct decoder *d, yyjson_mut_val *v, const struct neap_sh
                                  .name = yyjson_mut_get_str(k),
                                  .name_len = yyjson_mut_get_len(k),
                                  .key = true};
-        int rc =
-            decode_item(d, yyjson_mut_obj_iter_get_val(k), shape->item, milli, holder, &here);
+        int rc = decode_item(d, yyjson_mut_obj_iter_get_val(k), shape->item, milli, holder, &here);
         if (rc)
             return rc;
     }

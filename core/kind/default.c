@@ -14,7 +14,8 @@ static bool holds_in(const struct neap_field *f, const struct neap_kind *kind)
     neap_kind_api_version(kind, api_version);
     size_t n = strlen(api_version);
     for (const char *const *k = f->default_kinds; *k; k++)
-        if (strncmp(*k, api_version, n) == 0 && (*k)[n] == '/' && strcmp(*k + n + 1, kind->kind) == 0)
+        if (strncmp(*k, api_version, n) == 0 && (*k)[n] == '/' &&
+            strcmp(*k + n + 1, kind->kind) == 0)
             return true;
     return false;
 }

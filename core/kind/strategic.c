@@ -105,8 +105,8 @@ static void strip_directives(yyjson_mut_val *v)
         yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
         for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
             yyjson_mut_val *directive = yyjson_mut_obj_get(e, DIRECTIVE);
-            if (directive && (yyjson_mut_equals_str(directive, "delete") ||
-                              yyjson_mut_obj_size(e) == 1))
+            if (directive &&
+                (yyjson_mut_equals_str(directive, "delete") || yyjson_mut_obj_size(e) == 1))
                 neap_json_iter_remove(&it);
             else
                 strip_directives(e);
@@ -121,8 +121,7 @@ static yyjson_mut_val *fresh(struct smp *s, yyjson_mut_val *v)
     return copy;
 }
 
-static yyjson_mut_val *merge_scalars(struct smp *s, yyjson_mut_val *original,
-                                     yyjson_mut_val *patch)
+static yyjson_mut_val *merge_scalars(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *patch)
 {
     yyjson_mut_val *out = yyjson_mut_arr(s->doc), *sources[] = {original, patch};
     for (int i = 0; i < 2; i++) {
@@ -270,8 +269,7 @@ static int retain_keys(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *
         return bad(s, "invalid patch format for retainKeys");
     yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(patch);
     for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
-        if (yyjson_mut_get_str(k)[0] == '$' ||
-            yyjson_mut_is_null(yyjson_mut_obj_iter_get_val(k)))
+        if (yyjson_mut_get_str(k)[0] == '$' || yyjson_mut_is_null(yyjson_mut_obj_iter_get_val(k)))
             continue;
         if (index_of(keys, k, NULL) < 0)
             return bad(s, "invalid patch format of retainKeys");
@@ -352,8 +350,7 @@ static int merge_value(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *
     bool replace = f && f->patch == NEAP_PATCH_REPLACE && f->shape.value == NEAP_T_ARRAY;
     if (yyjson_mut_is_obj(old) && yyjson_mut_is_obj(v))
         rc = merge_map(s, old, v, f ? shape_struct(&f->shape) : NULL, &merged);
-    else if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(v) && f &&
-             (f->patch & NEAP_PATCH_MERGE))
+    else if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(v) && f && (f->patch & NEAP_PATCH_MERGE))
         rc = merge_list(s, old, v, f, &merged);
     else
         /* a list that is replaced as a whole keeps what looks like a directive: it is none there */

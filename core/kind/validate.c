@@ -141,8 +141,8 @@ static bool missing(yyjson_mut_val *v)
 static void check_field(struct validator *c, yyjson_mut_val *v, yyjson_mut_val *old, bool have_old,
                         const struct neap_field *f, const struct kind_path *path)
 {
-    if (have_old && (f->flags & NEAP_F_IMMUTABLE) &&
-        !(missing(v) && missing(old)) && !neap_json_equal(v, old))
+    if (have_old && (f->flags & NEAP_F_IMMUTABLE) && !(missing(v) && missing(old)) &&
+        !neap_json_equal(v, old))
         cause(c, path, "FieldValueInvalid", "Invalid value: null: field is immutable");
     if ((f->flags & NEAP_F_MUST) && missing(v)) {
         cause(c, path, "FieldValueRequired", "Required value");

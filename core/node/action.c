@@ -69,12 +69,14 @@ static int connect_in_time(struct action *a)
 static ssize_t transfer(struct action *a, int fd, SSL *ssl, void *data, size_t len, bool write_)
 {
     for (;;) {
-        ssize_t n = !ssl ? (write_ ? send(fd, data, len, MSG_NOSIGNAL) : recv(fd, data, len, 0))
-                         : (write_ ? SSL_write(ssl, data, (int)len) : SSL_read(ssl, data, (int)len));
+        ssize_t n = !ssl
+                        ? (write_ ? send(fd, data, len, MSG_NOSIGNAL) : recv(fd, data, len, 0))
+                        : (write_ ? SSL_write(ssl, data, (int)len) : SSL_read(ssl, data, (int)len));
         if (n > 0)
             return n;
         int want = ssl ? SSL_get_error(ssl, (int)n) : 0;
-        bool again = ssl ? want == SSL_ERROR_WANT_READ || want == SSL_ERROR_WANT_WRITE : n < 0 && errno == EAGAIN;
+        bool again = ssl ? want == SSL_ERROR_WANT_READ || want == SSL_ERROR_WANT_WRITE
+                         : n < 0 && errno == EAGAIN;
         bool writes = ssl ? want == SSL_ERROR_WANT_WRITE : write_;
         struct pollfd p = {.fd = fd, .events = writes ? POLLOUT : POLLIN};
         if (!again)
@@ -96,7 +98,8 @@ static SSL *start_tls(struct action *a, int fd, SSL_CTX **ret_ctx)
         struct pollfd p = {.fd = fd, .events = want == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN};
         if (rc == 1)
             return ssl;
-        if ((want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE) || poll(&p, 1, a->timeout_ms) <= 0)
+        if ((want != SSL_ERROR_WANT_READ && want != SSL_ERROR_WANT_WRITE) ||
+            poll(&p, 1, a->timeout_ms) <= 0)
             break;
     }
     action_fail(a, "TLS handshake with %s:%d failed", a->host, a->port);
@@ -110,8 +113,9 @@ static void http_get(struct action *a, int fd, SSL *ssl)
     int code = 0;
     size_t have = 0, sent = 0;
     int n = snprintf(request, sizeof(request),
-                     "GET %s HTTP/1.1\r\n%s%s%.0d%s%sAccept: */*\r\nConnection: close\r\n%s\r\n", a->path,
-                     a->own_host ? "" : "Host: ", a->own_host ? "" : a->authority, 0, a->own_host ? "" : "\r\n",
+                     "GET %s HTTP/1.1\r\n%s%s%.0d%s%sAccept: */*\r\nConnection: close\r\n%s\r\n",
+                     a->path, a->own_host ? "" : "Host: ", a->own_host ? "" : a->authority, 0,
+                     a->own_host ? "" : "\r\n",
                      a->own_agent ? "" : "User-Agent: kube-probe/1.37\r\n", a->headers);
     while (n < (int)sizeof(request) && sent < (size_t)n) {
         ssize_t w = transfer(a, fd, ssl, request + sent, (size_t)n - sent, true);
@@ -122,8 +126,8 @@ static void http_get(struct action *a, int fd, SSL *ssl)
     while (sent == (size_t)n && have < sizeof(reply) - 1 && !memchr(reply, '\n', have)) {
         ssize_t got = transfer(a, fd, ssl, reply + have, sizeof(reply) - 1 - have, false);
         if (got < 0) {
-            action_fail(a, "Get \"%s://%s%.100s\": context deadline exceeded", a->tls ? "https" : "http",
-                        a->authority, a->path);
+            action_fail(a, "Get \"%s://%s%.100s\": context deadline exceeded",
+                        a->tls ? "https" : "http", a->authority, a->path);
             return;
         }
         if (got == 0)
@@ -227,12 +231,15 @@ static void start_network(struct action *a, struct container *c, yyjson_val *v)
     const char *host = yyjson_get_str(yyjson_obj_get(v, "host"));
     const char *path = yyjson_get_str(yyjson_obj_get(v, "path"));
     const char *service = yyjson_get_str(yyjson_obj_get(v, "service"));
-    const char *own = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : "127.0.0.1";
+    const char *own = p->has_address    ? p->address.addresses[0]
+                      : p->host_network ? n->address
+                                        : "127.0.0.1";
     bool is_own = !host || !*host;
     a->port = port_of(c, yyjson_obj_get(v, "port"));
     a->tls = yyjson_equals_str(yyjson_obj_get(v, "scheme"), "HTTPS");
     snprintf(a->host, sizeof(a->host), "%s", is_own ? own : host);
-    snprintf(a->authority, sizeof(a->authority), strchr(a->host, ':') ? "[%s]:%d" : "%s:%d", a->host, a->port);
+    snprintf(a->authority, sizeof(a->authority), strchr(a->host, ':') ? "[%s]:%d" : "%s:%d",
+             a->host, a->port);
     snprintf(a->path, sizeof(a->path), "%s%s", path && *path == '/' ? "" : "/", path ? path : "");
     snprintf(a->service, sizeof(a->service), "%s", service ? service : "");
     set_headers(a, yyjson_obj_get(v, "httpHeaders"));
@@ -250,7 +257,8 @@ static void exec_output(void *arg, int fd, const void *data, size_t len)
     size_t at = strlen(a->why);
     (void)fd;
     if (at + 1 < sizeof(a->why))
-        snprintf(a->why + at, sizeof(a->why) - at, "%.*s", (int)(len > 200 ? 200 : len), (const char *)data);
+        snprintf(a->why + at, sizeof(a->why) - at, "%.*s", (int)(len > 200 ? 200 : len),
+                 (const char *)data);
 }
 
 static void exec_writable(void *arg)
@@ -285,10 +293,14 @@ static void start_exec(struct action *a, struct container *c, yyjson_val *v)
         if (k < ARGUMENTS_MAX)
             a->argv[k++] = neap_strdup(yyjson_get_str(word));
     }
-    struct neap_runtime_exec_config config = {.container_id = c->id, .argv = a->argv, .stdout_ = true,
-                                              .stderr_ = true, .timeout_ms = a->timeout_ms};
+    struct neap_runtime_exec_config config = {.container_id = c->id,
+                                              .argv = a->argv,
+                                              .stdout_ = true,
+                                              .stderr_ = true,
+                                              .timeout_ms = a->timeout_ms};
     a->events = (struct neap_runtime_io_events){exec_output, exec_writable, exec_done};
-    a->io = n->options.runtime->exec ? n->options.runtime->exec(n->runtime, &config, &a->events, a) : NULL;
+    a->io = n->options.runtime->exec ? n->options.runtime->exec(n->runtime, &config, &a->events, a)
+                                     : NULL;
     if (!a->io) {
         action_fail(a, "exec did not start");
         neap_loop_post(n->options.loop, finish_posted, a);
@@ -326,7 +338,8 @@ struct action *action_start(struct container *c, yyjson_val *handler, int timeou
     } else {
         v = yyjson_obj_get(handler, "sleep");
         a->timer = neap_timer_new(n->options.loop, slept, a);
-        neap_timer_start(a->timer, (uint64_t)yyjson_get_sint(yyjson_obj_get(v, "seconds")) * 1000, 0);
+        neap_timer_start(a->timer, (uint64_t)yyjson_get_sint(yyjson_obj_get(v, "seconds")) * 1000,
+                         0);
     }
     return a;
 }

@@ -34,7 +34,10 @@ static void wait_for(struct container *c, const char *reason, const char *messag
 
 static void field_path(const struct container *c, char out[320])
 {
-    snprintf(out, 320, "spec.%s{%s}", c->init ? "initContainers" : c->ephemeral ? "ephemeralContainers" : "containers",
+    snprintf(out, 320, "spec.%s{%s}",
+             c->init        ? "initContainers"
+             : c->ephemeral ? "ephemeralContainers"
+                            : "containers",
              c->name);
 }
 
@@ -154,7 +157,7 @@ static void started(struct neap_op *op, int code, const char *message)
     else
         probes_start(c);
     container_changed(c); /* it may be over already */
-    pod_step(c->pod); /* a pod that is stopping terminates it */
+    pod_step(c->pod);     /* a pod that is stopping terminates it */
 }
 
 static void created(struct neap_op *op, int code, const char *message)
@@ -298,7 +301,8 @@ static char *log_tail(const char *path)
 
 static void message_from_log(struct container *c, struct neap_arena *arena)
 {
-    char *tail = log_tail(neap_arena_printf(arena, "%s/%s/%u.log", pod_log_dir(c->pod, arena), c->name, c->restarts));
+    char *tail = log_tail(
+        neap_arena_printf(arena, "%s/%s/%u.log", pod_log_dir(c->pod, arena), c->name, c->restarts));
     if (tail && *tail)
         replace(&c->exit_message, tail);
     free(tail);
@@ -428,7 +432,8 @@ void container_terminate(struct container *c, int64_t grace_s)
         return;
     c->terminating = true;
     action_cancel(c->hook);
-    c->hook = hook && grace_s > 0 ? action_start(c, hook, (int)grace_s * 1000, pre_stopped, c) : NULL;
+    c->hook =
+        hook && grace_s > 0 ? action_start(c, hook, (int)grace_s * 1000, pre_stopped, c) : NULL;
     if (!c->hook)
         container_signal(c, SIGTERM);
 }

@@ -226,8 +226,8 @@ static const char *variable(struct env *e, const char *name, const char *suffix)
     return out;
 }
 
-static void port_links(struct env *e, const char *name, const char *ip, const char *port_name, const char *protocol,
-                       int port, bool first)
+static void port_links(struct env *e, const char *name, const char *ip, const char *port_name,
+                       const char *protocol, int port, bool first)
 {
     struct neap_arena *a = e->arena;
     const char *number = neap_arena_printf(a, "%d", port);
@@ -235,7 +235,8 @@ static void port_links(struct env *e, const char *name, const char *ip, const ch
     snprintf(lower, sizeof(lower), "%s", protocol);
     for (char *p = lower; *p; p++)
         *p = (char)tolower((unsigned char)*p);
-    const char *url = neap_arena_printf(a, strchr(ip, ':') ? "%s://[%s]:%d" : "%s://%s:%d", lower, ip, port);
+    const char *url =
+        neap_arena_printf(a, strchr(ip, ':') ? "%s://[%s]:%d" : "%s://%s:%d", lower, ip, port);
     const char *prefix = neap_arena_printf(a, "%s_PORT_%d_%s", name, port, protocol);
     if (first) {
         set(e, variable(e, name, "_SERVICE_HOST"), ip);
@@ -243,7 +244,8 @@ static void port_links(struct env *e, const char *name, const char *ip, const ch
         set(e, variable(e, name, "_PORT"), url);
     }
     if (*port_name)
-        set(e, variable(e, neap_arena_printf(a, "%s_SERVICE_PORT_%s", name, port_name), ""), number);
+        set(e, variable(e, neap_arena_printf(a, "%s_SERVICE_PORT_%s", name, port_name), ""),
+            number);
     set(e, variable(e, prefix, ""), url);
     set(e, variable(e, prefix, "_PROTO"), lower);
     set(e, variable(e, prefix, "_PORT"), number);

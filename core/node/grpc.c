@@ -18,7 +18,8 @@ struct check {
     bool closed;
 };
 
-static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len, int flags, void *user)
+static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len, int flags,
+                       void *user)
 {
     struct check *k = user;
     (void)session;
@@ -33,8 +34,9 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len
     }
 }
 
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t value_len, uint8_t flags, void *user)
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
 {
     struct check *k = user;
     (void)session;
@@ -47,7 +49,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t len, void *user)
+static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data,
+                    size_t len, void *user)
 {
     struct check *k = user;
     (void)session;
@@ -69,8 +72,8 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
     return 0;
 }
 
-static ssize_t read_request(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t len, uint32_t *flags,
-                            nghttp2_data_source *source, void *user)
+static ssize_t read_request(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t len,
+                            uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct check *k = user;
     size_t n = k->request_len - k->request_at;
@@ -112,8 +115,8 @@ static int served(const struct check *k)
 
 static nghttp2_nv pair(const char *name, const char *value)
 {
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
-                        NGHTTP2_NV_FLAG_NONE};
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name),
+                        strlen(value), NGHTTP2_NV_FLAG_NONE};
 }
 
 static void talk(struct check *k, nghttp2_session *session)
@@ -142,9 +145,12 @@ void action_grpc(struct action *a, int fd)
     nghttp2_session_client_new(&session, cb, &k);
     nghttp2_session_callbacks_del(cb);
     make_request(&k);
-    nghttp2_nv headers[] = {pair(":method", "POST"), pair(":scheme", "http"),
-                            pair(":path", "/grpc.health.v1.Health/Check"), pair(":authority", a->authority),
-                            pair("content-type", "application/grpc"), pair("te", "trailers"),
+    nghttp2_nv headers[] = {pair(":method", "POST"),
+                            pair(":scheme", "http"),
+                            pair(":path", "/grpc.health.v1.Health/Check"),
+                            pair(":authority", a->authority),
+                            pair("content-type", "application/grpc"),
+                            pair("te", "trailers"),
                             pair("user-agent", "kube-probe/1.37")};
     nghttp2_data_provider body = {.read_callback = read_request};
     nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, NULL, 0);
@@ -154,7 +160,8 @@ void action_grpc(struct action *a, int fd)
     int status = served(&k);
     a->ok = k.grpc_status == 0 && status == SERVING;
     if (!k.closed)
-        action_fail(a, "timeout: failed to connect service \"%s\" within %d ms", a->authority, a->timeout_ms);
+        action_fail(a, "timeout: failed to connect service \"%s\" within %d ms", a->authority,
+                    a->timeout_ms);
     else if (!a->ok)
         action_fail(a, "service unhealthy (responded with status %d)", status);
 }

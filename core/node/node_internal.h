@@ -101,8 +101,8 @@ struct pod {
     bool renewing;            /* its sandbox was lost: made again when the rest of it is gone */
     int64_t generation;       /* of doc */
     bool dropped;             /* it is freed soon */
-    bool settled;     /* it was over when we came: its status is not ours to write again */
-    bool has_sandbox; /* one was found when we came */
+    bool settled;             /* it was over when we came: its status is not ours to write again */
+    bool has_sandbox;         /* one was found when we came */
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */

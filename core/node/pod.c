@@ -44,7 +44,8 @@ static void set_failure(struct pod *p, const char *text)
 
 /* ---- making and reading ---- */
 
-static const char *const container_lists[] = {"initContainers", "containers", "ephemeralContainers"};
+static const char *const container_lists[] = {"initContainers", "containers",
+                                              "ephemeralContainers"};
 
 static void add_container(struct pod *p, yyjson_val *spec, size_t list)
 {
@@ -643,7 +644,8 @@ void pod_sandbox_changed(struct pod *p)
     bool lost = n->options.runtime->sandbox_status(n->runtime, p->uid, &s) != 0 || !s.ready;
     if (lost && p->sm.state == POD_RUNNING && !p->renewing && !p->deleting && !p->final_phase) {
         p->renewing = true;
-        node_event(p, "Normal", "SandboxChanged", NULL, "Pod sandbox changed, it will be killed and re-created.");
+        node_event(p, "Normal", "SandboxChanged", NULL,
+                   "Pod sandbox changed, it will be killed and re-created.");
     }
     pod_step(p);
 }
@@ -655,7 +657,8 @@ static void renew(struct pod *p)
         container_changed(&p->containers[i]);
         if (p->sm.state != POD_RUNNING)
             return; /* its end has brought us here already */
-        if (p->containers[i].state == CONTAINER_RUNNING || p->containers[i].state == CONTAINER_STARTING) {
+        if (p->containers[i].state == CONTAINER_RUNNING ||
+            p->containers[i].state == CONTAINER_STARTING) {
             later(p, RETRY_MS);
             return;
         }

@@ -89,7 +89,8 @@ static enum list list_of(const struct container *c)
 
 static void container_statuses(struct pod *p, enum list list, struct neap_buf *b)
 {
-    static const char *const names[] = {"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"};
+    static const char *const names[] = {"initContainerStatuses", "containerStatuses",
+                                        "ephemeralContainerStatuses"};
     bool first = true;
     for (unsigned i = 0; i < p->count; i++) {
         if (list_of(&p->containers[i]) != list)
@@ -224,8 +225,8 @@ static const char *phase(struct pod *p)
         for (unsigned i = 0; i < p->count; i++) {
             const struct container *c = &p->containers[i];
             any = any || c->state == CONTAINER_EXITED;
-            failed =
-                failed || (!c->init && !c->ephemeral && c->state == CONTAINER_EXITED && (c->exit_code || c->signal));
+            failed = failed || (!c->init && !c->ephemeral && c->state == CONTAINER_EXITED &&
+                                (c->exit_code || c->signal));
         }
         return !any || failed ? "Failed" : "Succeeded";
     }
@@ -247,12 +248,14 @@ static char *make(struct pod *p)
                     phase(p));
     text_member(&b, "reason", p->final_reason);
     text_member(&b, "message", p->final_message);
-    neap_buf_printf(&b, ",\"hostIP\":\"%s\",\"hostIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}],", n->address,
-                    n->address);
+    neap_buf_printf(&b,
+                    ",\"hostIP\":\"%s\",\"hostIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}],",
+                    n->address, n->address);
     time_member(&b, "startTime", p->started_ns);
     const char *ip = p->has_address ? p->address.addresses[0] : p->host_network ? n->address : NULL;
     if (ip && p->sm.state != POD_NEW && p->sm.state != POD_FETCHING)
-        neap_buf_printf(&b, ",\"podIP\":\"%s\",\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}]", ip, ip);
+        neap_buf_printf(
+            &b, ",\"podIP\":\"%s\",\"podIPs\":[{\"$patch\":\"replace\"},{\"ip\":\"%s\"}]", ip, ip);
     conditions(p, root, &b);
     for (enum list l = INIT; l <= EPHEMERAL; l++)
         container_statuses(p, l, &b);

@@ -57,8 +57,7 @@ static const struct slot_row proxy_slots[] = {ROW(neap_proxy_plugin, configure),
                                               ROW(neap_proxy_plugin, set),
                                               ROW(neap_proxy_plugin, remove),
                                               {NULL, 0}};
-static const struct slot_row scheduler_slots[] = {ROW(neap_scheduler_plugin, configure),
-                                                  {NULL, 0}};
+static const struct slot_row scheduler_slots[] = {ROW(neap_scheduler_plugin, configure), {NULL, 0}};
 
 static const struct kind_row {
     const char *name;

@@ -14,8 +14,8 @@ struct script_root {
     unsigned refs; /* views and the item */
     struct neap_object *object;
     yyjson_doc *doc;
-    yyjson_mut_doc *tree; /* instead of an object: a document being made, borrowed */
-    bool dead, borrowed; /* borrowed: doc is the pusher's */
+    yyjson_mut_doc *tree;     /* instead of an object: a document being made, borrowed */
+    bool dead, borrowed;      /* borrowed: doc is the pusher's */
     struct script_root *next; /* of the item */
 };
 

@@ -113,9 +113,9 @@ struct neap_call {
     const char *path;   /* as it came (raw, no query) */
     const char *query;  /* raw, without '?'; NULL: none */
     const char *group, *version, *resource, *subresource, *namespace_, *name; /* NULL: none */
-    const char *subpath;          /* behind proxy/: raw; NULL: none */
-    const char *proxy_port;       /* of proxy's "NAME:PORT"; NULL: none */
-    const struct neap_kind *kind; /* of group, version, resource; set by the router */
+    const char *subpath;                  /* behind proxy/: raw; NULL: none */
+    const char *proxy_port;               /* of proxy's "NAME:PORT"; NULL: none */
+    const struct neap_kind *kind;         /* of group, version, resource; set by the router */
     const struct neap_identity *identity; /* reference, released with the call */
     struct neap_call_options options;
     const struct neap_header *headers; /* those that matter to handlers, ended by a NULL name */

@@ -42,14 +42,14 @@ enum { NEAP_PATCH_REPLACE = 0, NEAP_PATCH_MERGE = 1, NEAP_PATCH_RETAIN_KEYS = 2 
 
 /* field flags */
 enum {
-    NEAP_F_REQUIRED = 1,    /* by the published schema */
-    NEAP_F_IMMUTABLE = 2,   /* may not change on update (validation.tsv) */
-    NEAP_F_ENUM_OPEN = 4,   /* enum lists known values only */
-    NEAP_F_INLINE_PB = 8,   /* protobuf number is a path through embedded messages */
-    NEAP_F_MUST = 16,       /* validation says required: FieldValueRequired when zero */
-    NEAP_F_MAP_ATOMIC = 32, /* server-side apply: map or struct is atomic */
-    NEAP_F_MILLI = 64,      /* map of quantities: rounded up to thousandths (ResourceList) */
-    NEAP_F_DEFAULTS = 128,  /* something below the field has a default */
+    NEAP_F_REQUIRED = 1,       /* by the published schema */
+    NEAP_F_IMMUTABLE = 2,      /* may not change on update (validation.tsv) */
+    NEAP_F_ENUM_OPEN = 4,      /* enum lists known values only */
+    NEAP_F_INLINE_PB = 8,      /* protobuf number is a path through embedded messages */
+    NEAP_F_MUST = 16,          /* validation says required: FieldValueRequired when zero */
+    NEAP_F_MAP_ATOMIC = 32,    /* server-side apply: map or struct is atomic */
+    NEAP_F_MILLI = 64,         /* map of quantities: rounded up to thousandths (ResourceList) */
+    NEAP_F_DEFAULTS = 128,     /* something below the field has a default */
     NEAP_F_MAP_GRANULAR = 256, /* server-side apply: not atomic although the type is */
 };
 

@@ -19,17 +19,17 @@ struct neap_node_options {
     const struct neap_host *proxy_host;
     const struct neap_clock *clock;
     const struct neap_rand *rand;
-    const char *name;      /* of the node */
-    const char *node_ip;   /* NULL: the network plugin's address */
-    const char *data_dir;  /* pods/ below it */
-    const char *instance;  /* six hex digits */
-    const char *netns;     /* path of the node's network namespace; NULL: ours */
+    const char *name;     /* of the node */
+    const char *node_ip;  /* NULL: the network plugin's address */
+    const char *data_dir; /* pods/ below it */
+    const char *instance; /* six hex digits */
+    const char *netns;    /* path of the node's network namespace; NULL: ours */
     const char *pod_cidr, *service_cidr, *node_ports, *cluster_domain;
-    const char *version;   /* kubeletVersion */
-    unsigned port;         /* where the agent's API listens */
+    const char *version; /* kubeletVersion */
+    unsigned port;       /* where the agent's API listens */
     unsigned max_pods;
-    bool offline; /* no API is spoken to: only to be stopped, with cleanup */
-    uint64_t refresh_ms;   /* ConfigMaps, Secrets and tokens of running pods are read anew */
+    bool offline;        /* no API is spoken to: only to be stopped, with cleanup */
+    uint64_t refresh_ms; /* ConfigMaps, Secrets and tokens of running pods are read anew */
 };
 /* Restores what runs, registers the node, watches its pods. <ready> once the node's first status was
  * accepted, or with the error that stops the start. */

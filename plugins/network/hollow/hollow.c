@@ -48,8 +48,8 @@ static void address(const struct hollow *h, uint32_t slot, char out[46])
     inet_ntop(AF_INET, &a, out, 46);
 }
 
-static int configure(const struct neap_host *host, const char *netns_path, const char *const *pod_cidrs,
-                     void **ret_self)
+static int configure(const struct neap_host *host, const char *netns_path,
+                     const char *const *pod_cidrs, void **ret_self)
 {
     char text[64];
     struct in_addr a;

@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-
-
 static const struct neap_option options[] = {
     {"delay", NEAP_OPTION_DURATION, "1ms", 0, 600000, "how long each operation takes"},
-    {"run_time", NEAP_OPTION_DURATION, "0s", 0, 86400000, "a container ends by itself after it; 0: never"},
+    {"run_time", NEAP_OPTION_DURATION, "0s", 0, 86400000,
+     "a container ends by itself after it; 0: never"},
     {0},
 };
 
@@ -94,7 +93,8 @@ static void answer(struct hollow *h, struct neap_op *op, int code)
 
 /* ---- life ---- */
 
-static int configure(const struct neap_host *host, const struct neap_runtime_events *events, void **ret_self)
+static int configure(const struct neap_host *host, const struct neap_runtime_events *events,
+                     void **ret_self)
 {
     struct hollow *h = zeroed(sizeof(*h));
     h->host = host;
@@ -189,7 +189,8 @@ static struct container **container_at(struct hollow *h, const char *id)
     return at;
 }
 
-static void sandbox_run(void *self, const struct neap_runtime_sandbox_config *config, struct neap_op *op)
+static void sandbox_run(void *self, const struct neap_runtime_sandbox_config *config,
+                        struct neap_op *op)
 {
     struct hollow *h = self;
     struct sandbox **at = sandbox_at(h, config->id);
@@ -251,8 +252,8 @@ static void sandbox_remove(void *self, const char *id, struct neap_op *op)
 
 static void fill_sandbox(const struct sandbox *s, struct neap_runtime_sandbox_status *ret)
 {
-    *ret = (struct neap_runtime_sandbox_status){.id = s->id, .ready = s->ready, .netns_path = "",
-                                                .created_wall_ns = s->created_ns};
+    *ret = (struct neap_runtime_sandbox_status){
+        .id = s->id, .ready = s->ready, .netns_path = "", .created_wall_ns = s->created_ns};
 }
 
 static int sandbox_status(void *self, const char *id, struct neap_runtime_sandbox_status *ret)
@@ -266,7 +267,8 @@ static int sandbox_status(void *self, const char *id, struct neap_runtime_sandbo
 
 /* ---- containers ---- */
 
-static void container_create(void *self, const struct neap_runtime_container_config *config, struct neap_op *op)
+static void container_create(void *self, const struct neap_runtime_container_config *config,
+                             struct neap_op *op)
 {
     struct hollow *h = self;
     struct container **at = container_at(h, config->id);
@@ -362,8 +364,10 @@ static int container_status(void *self, const char *id, struct neap_runtime_cont
     return 0;
 }
 
-static void list(void *self, void (*sandbox)(void *arg, const struct neap_runtime_sandbox_status *s),
-                 void (*container)(void *arg, const struct neap_runtime_container_status *s), void *arg)
+static void list(void *self,
+                 void (*sandbox)(void *arg, const struct neap_runtime_sandbox_status *s),
+                 void (*container)(void *arg, const struct neap_runtime_container_status *s),
+                 void *arg)
 {
     struct hollow *h = self;
     struct neap_runtime_sandbox_status ss;
@@ -385,13 +389,14 @@ static int image_status(void *self, const char *reference, const struct neap_run
     struct hollow *h = self;
     snprintf(h->image_name, sizeof(h->image_name), "%s", reference);
     h->image_names[0] = h->image_name;
-    h->image = (struct neap_runtime_image){.id = "sha256:hollow", .names = h->image_names,
-                                           .digests = h->image_names + 1};
+    h->image = (struct neap_runtime_image){
+        .id = "sha256:hollow", .names = h->image_names, .digests = h->image_names + 1};
     *ret = &h->image;
     return 0;
 }
 
-static void image_list(void *self, void (*image)(void *arg, const struct neap_runtime_image *i), void *arg)
+static void image_list(void *self, void (*image)(void *arg, const struct neap_runtime_image *i),
+                       void *arg)
 {
     (void)self;
     (void)image;
@@ -405,8 +410,8 @@ static void image_import(void *self, const char *path, const char *name, struct 
     answer(self, op, 0);
 }
 
-static void image_from_rootfs(void *self, const char *rootfs, const char *name, const char *const *command,
-                              struct neap_op *op)
+static void image_from_rootfs(void *self, const char *rootfs, const char *name,
+                              const char *const *command, struct neap_op *op)
 {
     (void)rootfs;
     (void)name;

@@ -62,7 +62,8 @@ static int mount_rootfs(struct oci_bundle *b)
     const char *dirs[] = {upper, work, target};
     for (int i = 0; i < 3 && !r; i++)
         r = mkdir(dirs[i], 0755) < 0 && errno != EEXIST ? -errno : 0;
-    struct stat root; /* the upper folder is the container's "/": as the image has it, whatever our umask */
+    struct stat
+        root; /* the upper folder is the container's "/": as the image has it, whatever our umask */
     if (!r && (stat(lower[0], &root) < 0 || chown(upper, root.st_uid, root.st_gid) < 0 ||
                chmod(upper, root.st_mode & 07777) < 0))
         r = -errno;

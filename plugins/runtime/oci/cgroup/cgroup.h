@@ -23,9 +23,9 @@ struct oci_cgroup_driver {
 
 struct oci_cgroup {
     const struct oci_cgroup_driver *driver;
-    bool hybrid;   /* a cgroup2 mount beside v1 hierarchies, at: */
-    char *unified; /* runc makes groups there too; we only remove them */
-    char *roots[OCI_CGROUP_HIERARCHIES_MAX];       /* where the hierarchies are mounted */
+    bool hybrid;                             /* a cgroup2 mount beside v1 hierarchies, at: */
+    char *unified;                           /* runc makes groups there too; we only remove them */
+    char *roots[OCI_CGROUP_HIERARCHIES_MAX]; /* where the hierarchies are mounted */
     char *controllers[OCI_CGROUP_HIERARCHIES_MAX]; /* v1: ",memory,", v2: "" */
     unsigned count;
 };

@@ -90,7 +90,8 @@ void shim_client_unpause(struct client *c)
     if (!c->paused || c->closing)
         return;
     c->paused = false;
-    c->kicked = true; /* frames that came before the pause wait in c->in: they make no event of their own */
+    c->kicked =
+        true; /* frames that came before the pause wait in c->in: they make no event of their own */
     update(c);
 }
 

@@ -978,7 +978,8 @@ static void test_exec_last_words(void **state)
     struct talk t = {0};
     static char piece[PIECE];
     (void)state;
-    neap_http_client_stream(f->client, EXEC, ARGS("v5.channel.k8s.io"), &talk_handler, &t, talk_refused);
+    neap_http_client_stream(f->client, EXEC, ARGS("v5.channel.k8s.io"), &talk_handler, &t,
+                            talk_refused);
     run_until(f, t.s && f->exec);
     neap_stream_pause(t.s, true);
     for (int i = 0; i < PIECES; i++)

@@ -226,8 +226,8 @@ static void bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_pod),       cmocka_unit_test(a_zero_time), cmocka_unit_test(damaged), cmocka_unit_test(values),
-        cmocka_unit_test(no_envelope), cmocka_unit_test(bounded),
+        cmocka_unit_test(a_pod),  cmocka_unit_test(a_zero_time), cmocka_unit_test(damaged),
+        cmocka_unit_test(values), cmocka_unit_test(no_envelope), cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -300,7 +300,9 @@ static void test_closing_from_a_wake(void **state)
 static void put_without_turning(struct fixture *f, struct neap_object *draft)
 {
     uint64_t before = neap_registry_revision(f->r);
-    struct neap_txn_op op = {.kind = configmaps(), .key = neap_object_key(draft), .expected = NEAP_STORE_ANY,
+    struct neap_txn_op op = {.kind = configmaps(),
+                             .key = neap_object_key(draft),
+                             .expected = NEAP_STORE_ANY,
                              .draft = draft};
     struct neap_txn txn = {.ops = &op, .op_count = 1};
     submit(f, &txn);
@@ -308,7 +310,8 @@ static void put_without_turning(struct fixture *f, struct neap_object *draft)
         sched_yield();
     f->done = 0;
     struct watcher flush;
-    open_watch(f, &flush, configmaps(), NULL, NULL, NULL, before); /* the rings follow the revision */
+    open_watch(f, &flush, configmaps(), NULL, NULL, NULL,
+               before); /* the rings follow the revision */
     struct neap_event e;
     int rc;
     while ((rc = neap_watch_next(flush.watch, &e)) == 0)
@@ -326,13 +329,15 @@ static void test_read_before_its_wake(void **state)
     struct watcher w, other;
     uint64_t start = neap_registry_revision(f->r);
     put(f, configmap("default", "a", "1"));
-    open_watch(f, &w, configmaps(), NULL, NULL, NULL, start); /* behind: its wake is posted at once */
+    open_watch(f, &w, configmaps(), NULL, NULL, NULL,
+               start); /* behind: its wake is posted at once */
     open_watch(f, &other, configmaps(), NULL, NULL, NULL, start);
     struct neap_event e;
     assert_int_equal(neap_watch_next(w.watch, &e), 1); /* a transport that happened to read */
     neap_object_unref(e.object);
     assert_none(&w);
-    put_without_turning(f, configmap("default", "a", "2")); /* woken again before the first wake came */
+    put_without_turning(
+        f, configmap("default", "a", "2")); /* woken again before the first wake came */
     assert_int_equal(neap_watch_next(w.watch, &e), 1);
     neap_object_unref(e.object);
     close_watch(&w);

@@ -311,7 +311,8 @@ static inline bool needs_root(void)
 {
     if (geteuid() != 0)
         puts("root");
-    else if (access("/sys/fs/cgroup/memory", F_OK) != 0 && access("/sys/fs/cgroup/cgroup.controllers", F_OK) != 0)
+    else if (access("/sys/fs/cgroup/memory", F_OK) != 0 &&
+             access("/sys/fs/cgroup/cgroup.controllers", F_OK) != 0)
         puts("cgroups");
     else
         return false;
