@@ -38,8 +38,7 @@ local function without_finalizer(o, name)
       left[#left + 1] = f
     end
   end
-  local patch = { metadata = { uid = o.metadata.uid, finalizers = left } }
-  workload.check(neap.patch(kind_of(o), o.metadata.namespace, o.metadata.name, patch), nil, "NotFound")
+  workload.patch_as_seen(kind_of(o), o, { finalizers = left })
 end
 
 local function orphan(o)
@@ -50,8 +49,7 @@ local function orphan(o)
         refs[#refs + 1] = neap.edit(ref)
       end
     end
-    workload.check(neap.patch(kind_of(d), d.metadata.namespace, d.metadata.name,
-      { metadata = { uid = d.metadata.uid, ownerReferences = refs } }), nil, "NotFound")
+    workload.patch_as_seen(kind_of(d), d, { ownerReferences = refs })
   end
   without_finalizer(o, ORPHAN)
 end
@@ -61,13 +59,12 @@ local function deleted_in_foreground(o)
 end
 
 local function set_owners(o, refs)
-  workload.check(neap.patch(kind_of(o), o.metadata.namespace, o.metadata.name,
-    { metadata = { uid = o.metadata.uid, ownerReferences = refs } }), nil, "NotFound")
+  workload.patch_as_seen(kind_of(o), o, { ownerReferences = refs })
 end
 
 local function delete(o, policy)
-  workload.check(neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
-    { uid = o.metadata.uid, propagation = policy }), nil, "NotFound", "Conflict")
+  workload.except("NotFound Conflict", neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
+    { uid = o.metadata.uid, propagation = policy }))
 end
 
 -- References by their owners: those that stay, and how many owners are gone or wait for their dependents.

@@ -46,7 +46,7 @@ return function(controller)
     for _, kind in ipairs(controller.owns or {}) do
       for _, o in ipairs(neap.list(kind, { owner = parent.metadata.uid })) do
         if not wanted[kind .. "/" .. o.metadata.name] and not o.metadata.deletionTimestamp then
-          workload.check(neap.delete(kind, ns, o.metadata.name, { uid = o.metadata.uid }), nil, "NotFound")
+          workload.except("NotFound", neap.delete(kind, ns, o.metadata.name, { uid = o.metadata.uid }))
         end
       end
     end
