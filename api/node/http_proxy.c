@@ -1,7 +1,8 @@
-/* pods/proxy and services/proxy: the call as a plain HTTP/1.0 request to the pod's or Service's address, from the
+/* pods/proxy and services/proxy: the call as an HTTP/1.0 request, plain or by TLS, to the pod's or Service's address, from the
  * node's network; the answer, whatever it is, streamed back. HTTP/1.0, so that the end of the body is the end of the
  * connection. Source: Kubernetes documentation, "Access Services Running on Clusters". */
 #include "internal.h"
+#include "link.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -13,7 +14,7 @@ enum { HEAD_MAX = 64 << 10, HIGH = 256 << 10, CHUNK = 16 << 10, TIMEOUT_MS = 600
 struct exchange {
     struct neap_body body; /* first */
     struct neap_call *call;
-    int fd;
+    struct node_link link;
     struct neap_fd *handle;
     struct neap_timer *timer; /* until the head */
     struct neap_buf out, in;
@@ -25,8 +26,7 @@ static void exchange_free(struct exchange *x)
 {
     neap_fd_close(x->handle);
     neap_timer_close(x->timer);
-    if (x->fd >= 0)
-        close(x->fd);
+    node_link_close(&x->link);
     neap_buf_done(&x->out);
     neap_buf_done(&x->in);
     free(x);
@@ -44,11 +44,15 @@ static void watch(struct exchange *x)
 {
     bool room = x->in.len - x->in_at < HIGH;
     if (x->handle)
-        neap_fd_set(x->handle, (!x->ended && room ? NEAP_READABLE : 0) |
-                                   (x->out_at < x->out.len ? NEAP_WRITABLE : 0));
+        neap_fd_set(
+            x->handle,
+            (!x->ended && room ? NEAP_READABLE : 0) |
+                (x->out_at < x->out.len || node_link_wants_write(&x->link) ? NEAP_WRITABLE : 0));
 }
 
 /* ---- the body ---- */
+
+static bool take_bytes(struct exchange *x);
 
 static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
 {
@@ -62,6 +66,7 @@ static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
     if (x->in_at == x->in.len) {
         neap_buf_reset(&x->in);
         x->in_at = 0;
+        take_bytes(x); /* TLS may have more where the socket has not */
     }
     watch(x);
     return 1;
@@ -145,35 +150,47 @@ static void look_for_head(struct exchange *x)
 
 /* ---- the socket ---- */
 
+/* All that is there, as far as there is room: what TLS holds back wakes nobody. Whether something came, or the end. */
+static bool take_bytes(struct exchange *x)
+{
+    bool any = false;
+    while (!x->ended && x->in.len - x->in_at < HIGH) {
+        char *at = neap_buf_reserve(&x->in, CHUNK);
+        ssize_t n = node_link_recv(&x->link, at, CHUNK);
+        if (n == -EAGAIN)
+            break;
+        any = true;
+        if (n > 0)
+            x->in.len += (size_t)n;
+        else
+            x->ended = true;
+    }
+    return any;
+}
+
 static void on_ready(void *arg, int events)
 {
     struct exchange *x = arg;
     int e = 0;
     socklen_t size = sizeof(e);
-    if (!x->headed && getsockopt(x->fd, SOL_SOCKET, SO_ERROR, &e, &size) == 0 && e) {
+    if (!x->headed && getsockopt(x->link.fd, SOL_SOCKET, SO_ERROR, &e, &size) == 0 && e) {
         fail(x, strerror(e));
         return;
     }
-    if (events & NEAP_WRITABLE && x->out_at < x->out.len) {
-        ssize_t n = send(x->fd, x->out.data + x->out_at, x->out.len - x->out_at, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && !x->headed) {
-            fail(x, strerror(errno));
+    (void)events; /* TLS may have to read before it can write, and the other way round */
+    if (x->out_at < x->out.len) {
+        ssize_t n = node_link_send(&x->link, x->out.data + x->out_at, x->out.len - x->out_at);
+        if (n < 0 && n != -EAGAIN && !x->headed) {
+            fail(x, strerror((int)-n));
             return;
         }
         x->out_at += n > 0 ? (size_t)n : 0;
     }
-    if (events & (NEAP_READABLE | NEAP_HANGUP)) {
-        char *at = neap_buf_reserve(&x->in, CHUNK);
-        ssize_t n = recv(x->fd, at, CHUNK, 0);
-        if (n > 0)
-            x->in.len += (size_t)n;
-        else if (n == 0 || errno != EAGAIN)
-            x->ended = true;
-    }
+    bool came = take_bytes(x);
     watch(x);
     if (x->headed)
         x->call->wake(x->call);
-    else if (events & (NEAP_READABLE | NEAP_HANGUP))
+    else if (came)
         look_for_head(x);
 }
 
@@ -217,24 +234,28 @@ void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, c
     x->body.read = body_read;
     x->body.close = body_close;
     x->call = c;
-    x->fd = -1;
+    x->link.fd = -1;
     snprintf(text, sizeof(text), "%d", port);
     snprintf(host, sizeof(host), strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip, port);
     if (getaddrinfo(ip, text, &hints, &a)) {
         fail(x, "no address");
         return;
     }
-    x->fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM);
-    int rc = x->fd < 0                                                               ? -x->fd
-             : connect(x->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS ? errno
-                                                                                     : 0;
+    x->link.fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM);
+    int fd = x->link.fd, rc = 0;
+    if (fd < 0)
+        rc = -fd;
+    else if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
+        rc = errno;
+    else if (c->proxy_tls && !node_link_tls(&x->link))
+        rc = ENOMEM;
     freeaddrinfo(a);
     if (rc) {
         fail(x, strerror(rc));
         return;
     }
     write_request(x, host);
-    x->handle = neap_fd_new(loop, x->fd, on_ready, x);
+    x->handle = neap_fd_new(loop, x->link.fd, on_ready, x);
     x->timer = neap_timer_new(loop, on_timeout, x);
     neap_timer_start(x->timer, TIMEOUT_MS, 0);
     watch(x);

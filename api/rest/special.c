@@ -86,7 +86,7 @@ void neap_rest_fail(struct neap_call *c)
     rest_fail(c);
 }
 
-/* "NAME:PORT", "http:NAME:PORT" of a proxied name. */
+/* "NAME:PORT", "http:NAME:PORT", "https:NAME:PORT" of a proxied name. */
 static void split_name(struct neap_call *c)
 {
     char *name = neap_arena_strdup(c->arena, c->name), *colon = name ? strchr(name, ':') : NULL;
@@ -96,6 +96,7 @@ static void split_name(struct neap_call *c)
     char *second = strchr(colon + 1, ':');
     if (second) {
         *second = '\0';
+        c->proxy_tls = strcmp(name, "https") == 0;
         c->name = colon + 1;
         c->proxy_port = second[1] ? second + 1 : NULL;
     } else {

@@ -78,9 +78,10 @@ class Tree:
         with open(source, "rb") as f:
             self.add((path or source).lstrip("/"), f.read(), mode)
 
-    def program(self, source):
+    def program(self, source, path=None):
         """A dynamic program with its libraries."""
-        self.copy(source)
+        self.copy(source, path)
+        self.links.add(path or source.lstrip("/"))
         out = subprocess.run(["ldd", source], stdout=subprocess.PIPE).stdout.decode()
         for word in out.split():
             if word.startswith("/") and word not in self.seen:
@@ -143,13 +144,19 @@ def page(directory, text, files=()):
 
 def make_agnhost(directory, programs):
     tree = Tree()
-    busybox(tree, directory)
     tree.copy(programs["agnhost"], "agnhost")
     tree.link("agnhost-2", "agnhost")
-    for name in ("curl", "dig", "tar"):
+    for name, path in (("curl", None), ("dig", None), ("tar", None), ("ss", None), ("nc.openbsd", "bin/nc")):
         if shutil.which(name):
-            tree.program(shutil.which(name))
+            tree.program(shutil.which(name), path)
+    key, certificate = os.path.join(directory, "localhost.key"), os.path.join(directory, "localhost.crt")
+    if not os.path.exists(certificate):  # its own TLS ports; nobody looks who it is
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=localhost",
+                        "-keyout", key, "-out", certificate], check=True, stderr=subprocess.DEVNULL)
+    tree.copy(key, "localhost.key", 0o644)
+    tree.copy(certificate, "localhost.crt", 0o644)
     tree.folder("uploads")
+    busybox(tree, directory)
     return tree.done()
 
 
