@@ -13,10 +13,14 @@
  * element, so that client and address are in it as their hash: two clients may share their endpoint. */
 static const struct {
     const char *ip, *type, *digit, *loopback, *client, *client_type;
-} versions[2] = {{"ip", "ipv4_addr", "4", "127.0.0.0/8",
+} versions[2] = {{"ip", "ipv4_addr", "4",
+                  /* no node ports there; host ports, which are any, there too */
+                  "meta l4proto { tcp, udp, sctp } ip daddr 127.0.0.0/8 th dport $P",
                   "ip saddr . ip daddr . meta l4proto . th dport",
                   "type ipv4_addr . ipv4_addr . inet_proto . inet_service : mark"},
-                 {"ip6", "ipv6_addr", "6", "::1", "meta l4proto . th dport . " HASH,
+                 {"ip6", "ipv6_addr", "6",
+                  /* the kernel lets no packet from ::1 leave by another device */
+                  "ip6 daddr ::1", "meta l4proto . th dport . " HASH,
                   "typeof meta l4proto . th dport . " HASH " : meta mark"}};
 
 const char *nft_map_name(const struct nft_element *e)
@@ -168,7 +172,7 @@ static bool list(struct out *o, const char *before, char *const *items, unsigned
 }
 
 /* ---- the whole table. In these texts $I is ip or ip6, $A the type of an address, $V 4 or 6,
- * $L loopback addresses, $C the type of a client, $P the node ports. */
+ * $L what at loopback addresses is left alone, $C the type of a client, $P the node ports. */
 static void expand(struct out *o, const char *text, bool v6, const char *node_ports)
 {
     for (const char *p = text, *dollar; *p; p = dollar + 2) {
@@ -176,11 +180,14 @@ static void expand(struct out *o, const char *text, bool v6, const char *node_po
         put(o, "%.*s", (int)(dollar - p), p);
         if (!*dollar)
             return;
+        if (dollar[1] == 'L') {
+            expand(o, versions[v6].loopback, v6, node_ports);
+            continue;
+        }
         put(o, "%s",
             dollar[1] == 'I'   ? versions[v6].ip
             : dollar[1] == 'A' ? versions[v6].type
             : dollar[1] == 'V' ? versions[v6].digit
-            : dollar[1] == 'L' ? versions[v6].loopback
             : dollar[1] == 'C' ? versions[v6].client_type
                                : node_ports);
     }
@@ -199,8 +206,7 @@ static const char affinity_type[] = "map aff$V {\n$C\nflags dynamic, timeout\nsi
 static const char family_chains[] =
     "chain services$V {\n"
     "meta l4proto { tcp, udp, sctp } $I daddr . meta l4proto . th dport vmap @cnt$V\n"
-    /* node ports; host ports, which are any, also at the loopback address */
-    "meta l4proto { tcp, udp, sctp } $I daddr $L th dport $P return\n"
+    "$L return\n"
     "meta l4proto { tcp, udp, sctp } fib daddr type local meta l4proto . th dport vmap @np$V\n"
     "}\n"
     "chain refuse$V {\n"
@@ -224,8 +230,8 @@ static void masquerade(struct out *o, const struct nft_ranges *r, bool v6)
     snprintf(from, sizeof from, "%s saddr { ", ip);
     snprintf(to, sizeof to, " %s daddr != { ", ip);
     put(o, "ct status dnat %s saddr . %s daddr @hair%s masquerade\n", ip, ip, versions[v6].digit);
-    /* of a host port at the loopback address */
-    put(o, "ct status dnat %s saddr %s masquerade\n", ip, versions[v6].loopback);
+    if (!v6) /* of a host port at the loopback address */
+        put(o, "ct status dnat ip saddr 127.0.0.0/8 masquerade\n");
     if (!list(o, from, r->pods, r->pod_count, v6))
         return;
     list(o, to, r->pods, r->pod_count, v6);
