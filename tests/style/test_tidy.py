@@ -53,7 +53,7 @@ def check(tidy, file, flags, config):
     if not found and p.returncode == 0:
         open(passed, "w").close()
         return None
-    return "; ".join(sorted({"%s %s" % x for x in found})) or p.stdout.decode()[-300:]
+    return "; ".join(sorted({"%s %s" % x for x in found})) or "%s: %s" % (file, p.stdout.decode()[-300:])
 
 
 def main():
