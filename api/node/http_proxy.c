@@ -1,8 +1,9 @@
 /* pods/proxy and services/proxy: the call as an HTTP/1.0 request, plain or by TLS, to the pod's or Service's address, from the
  * node's network; the answer, whatever it is, streamed back. HTTP/1.0, so that the end of the body is the end of the
- * connection. Source: Kubernetes documentation, "Access Services Running on Clusters". */
+ * connection. Links in it are made to lead through the proxy (rewrite.c). Source: Kubernetes documentation, "Access Services Running on Clusters". */
 #include "internal.h"
 #include "link.h"
+#include "rewrite.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -19,6 +20,8 @@ struct exchange {
     struct neap_timer *timer; /* until the head */
     struct neap_buf out, in;
     size_t out_at, in_at;
+    struct node_rewrite *rewrite; /* of links */
+    bool page;                    /* its body has some */
     bool headed, ended;
 };
 
@@ -29,6 +32,7 @@ static void exchange_free(struct exchange *x)
     node_link_close(&x->link);
     neap_buf_done(&x->out);
     neap_buf_done(&x->in);
+    node_rewrite_free(x->rewrite);
     free(x);
 }
 
@@ -58,10 +62,16 @@ static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
 {
     struct exchange *x = (struct exchange *)b;
     size_t have = x->in.len - x->in_at;
-    if (!have)
+    if (!have && !(x->ended && x->page))
         return x->ended ? -1 : 0;
     size_t n = have < want || want < CHUNK ? have : want;
-    neap_buf_append(out, x->in.data + x->in_at, n);
+    if (x->page) {
+        bool last = x->ended && n == have;
+        node_rewrite_push(x->rewrite, x->in.data + x->in_at, n, last, out);
+        x->page = !last;
+    } else {
+        neap_buf_append(out, x->in.data + x->in_at, n);
+    }
     x->in_at += n;
     if (x->in_at == x->in.len) {
         neap_buf_reset(&x->in);
@@ -91,9 +101,35 @@ static bool is_dropped(const char *name)
     return false;
 }
 
-static void take_header(struct neap_call *c, char *line, struct neap_header *list, unsigned *count,
-                        unsigned max)
+/* Where a redirect leads, in the client's terms. */
+static const char *location(const struct exchange *x, const char *url)
 {
+    struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+    node_rewrite_url(x->rewrite, url, strlen(url), &b);
+    return neap_arena_strndup(x->call->arena, b.data ? b.data : "", b.len);
+}
+
+/* What starts at the server's root starts at the proxy's path for the client. */
+static void know_links(struct exchange *x, const char *host)
+{
+    const struct neap_call *c = x->call;
+    size_t n = strlen(c->path), sub = c->subpath ? strlen(c->subpath) : 0;
+    const char *prefix = neap_arena_strndup(c->arena, c->path, sub <= n ? n - sub : n);
+    for (size_t k = prefix ? strlen(prefix) : 0; k && prefix[k - 1] == '/'; k--)
+        ((char *)prefix)[k - 1] = '\0';
+    x->rewrite = node_rewrite_new(prefix ? prefix : "", host);
+}
+
+static bool is_page(const char *type)
+{
+    size_t n = type ? strcspn(type, "; ") : 0;
+    return n == strlen("text/html") && strncasecmp(type, "text/html", n) == 0;
+}
+
+static void take_header(const struct exchange *x, char *line, struct neap_header *list,
+                        unsigned *count, unsigned max)
+{
+    struct neap_call *c = x->call;
     char *colon = strchr(line, ':');
     if (!colon)
         return;
@@ -104,6 +140,8 @@ static void take_header(struct neap_call *c, char *line, struct neap_header *lis
     const char *value = colon + 1 + strspn(colon + 1, " \t");
     if (strcmp(line, "content-type") == 0)
         c->reply_type = value;
+    else if (strcmp(line, "location") == 0 && *count + 1 < max)
+        list[(*count)++] = (struct neap_header){line, location(x, value)};
     else if (!is_dropped(line) && *count + 1 < max)
         list[(*count)++] = (struct neap_header){line, value};
 }
@@ -121,10 +159,11 @@ static bool take_head(struct exchange *x, size_t len)
         return false;
     strtok_r(text, "\r\n", &save);
     for (char *line; (line = strtok_r(NULL, "\r\n", &save));)
-        take_header(c, line, list, &count, HEADERS);
+        take_header(x, line, list, &count, HEADERS);
     c->status = code;
     c->reply_type = c->reply_type ? c->reply_type : "text/plain; charset=utf-8";
     c->reply_headers = count ? list : NULL;
+    x->page = is_page(c->reply_type);
     return true;
 }
 
@@ -254,6 +293,7 @@ void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, c
         fail(x, strerror(rc));
         return;
     }
+    know_links(x, host);
     write_request(x, host);
     x->handle = neap_fd_new(loop, x->link.fd, on_ready, x);
     x->timer = neap_timer_new(loop, on_timeout, x);

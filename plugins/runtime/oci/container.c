@@ -358,7 +358,7 @@ static void run_create(struct oci_task *t)
     else if (!image)
         oci_task_fail(t, NEAP_ENOTFOUND, "image %s is not here",
                       cc->image_id ? cc->image_id : "(none)");
-    if (t->code) {
+    if (!s || !image || t->code) {
         oci_task_finish(t);
         return;
     }
