@@ -190,6 +190,7 @@ static void create(struct container *c)
     } else {
         c->op = (struct neap_op){.data = c, .done = created};
         c->op_arena = arena;
+        resources_in_force(c);
         n->options.runtime->container_create(n->runtime, config, &c->op);
         return;
     }
@@ -344,7 +345,9 @@ static void ended(struct container *c, const struct neap_runtime_container_statu
     if (long_run)
         c->backoff_ms = 0;
     if (!c->pod->deleting && !c->pod->final_phase && container_wants_restart(c)) {
-        if (c->restarts == 0 && !c->backoff_ms) {
+        if (c->changed) {
+            c->retry_at_ms = 0; /* it is to end: no fault of its own */
+        } else if (c->restarts == 0 && !c->backoff_ms) {
             c->retry_at_ms = 0; /* the first time at once */
             c->backoff_ms = BACKOFF_FIRST_MS / 2;
         } else {
@@ -464,6 +467,7 @@ void container_free(struct container *c)
 {
     probes_stop(c);
     action_cancel(c->hook);
+    resources_free(c);
     neap_timer_close(c->timer);
     neap_arena_free(c->op_arena);
     free(c->id);

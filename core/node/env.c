@@ -119,8 +119,8 @@ const char *resource_field(struct pod *p, yyjson_val *ref, const struct containe
             own = &p->containers[i];
     if (!resource || !own)
         return NULL;
-    snprintf(path, sizeof(path), "resources.%s", resource);
-    yyjson_val *v = neap_json_val_at(own->spec, path);
+    snprintf(path, sizeof(path), "%s", resource);
+    yyjson_val *v = neap_json_val_at(resources_allocated(own), path);
     if (v) {
         neap_quantity_milli(yyjson_get_str(v), yyjson_get_len(v), &value);
     } else if (strcmp(resource, "limits.cpu") == 0) {
