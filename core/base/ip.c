@@ -117,7 +117,7 @@ static int check_one(const char *option, const char *text, struct neap_cidr *ret
 
 int neap_cidr_check_cluster(const char *pods, const char *services, struct neap_err *err)
 {
-    struct neap_cidr p, s;
+    struct neap_cidr p = {0}, s = {0};
     int rc = check_one("pod_cidr", pods, &p, err);
     if (!rc)
         rc = check_one("service_cidr", services, &s, err);

@@ -62,7 +62,7 @@ struct container {
     struct probe probes[PROBE_TYPES];
     struct action *hook; /* postStart or preStop under way */
     bool ready, startup_done, killing, terminating;
-    yyjson_doc *allocated, *actual; /* resources granted, in force; NULL: see resources.c */
+    yyjson_doc *allocated, *actual; /* resources granted; in force, NULL: what is granted */
 };
 
 /* The life of a pod on the node. */

@@ -265,13 +265,19 @@ static bool any_behind(const struct pod *p)
 static bool any_restarting(const struct pod *p)
 {
     for (unsigned i = 0; i < p->count; i++)
-        if (p->containers[i].changed)
+        if (p->containers[i].changed || p->containers[i].state == CONTAINER_STARTING)
             return true;
     return false;
 }
 
 static void begin(struct pod *p)
 {
+    p->resizing = true;
+    if (!p->node->options.runtime->container_update) { /* a runtime without limits */
+        for (unsigned i = 0; i < p->count; i++)
+            resources_in_force(&p->containers[i]);
+        return;
+    }
     struct resize *r = neap_calloc(1, sizeof(*r));
     r->pod = p;
     p->resize = r;
@@ -312,12 +318,11 @@ void resize_step(struct pod *p)
             grant(p);
     }
     bool waits = neap_timer_active(p->resize_timer);
-    if (!p->resize && !waits && any_behind(p) && p->node->options.runtime->container_update) {
-        p->resizing = true;
+    if (!p->resize && !waits && any_behind(p))
         begin(p);
-    } else if (p->resizing && !p->resize && !waits && !any_restarting(p)) {
+    if (p->resizing && !p->resize && !waits && !any_behind(p) && !any_restarting(p) &&
+        !neap_timer_active(p->resize_timer))
         done(p);
-    }
 }
 
 void resize_others(struct neap_node *n)

@@ -39,8 +39,8 @@ bool resources_differ(yyjson_val *a, yyjson_val *b, const char *resource)
 static void set(yyjson_doc **at, yyjson_val *resources)
 {
     size_t len = 0;
-    char *text = resources ? yyjson_val_write(resources, 0, &len) : NULL;
-    yyjson_doc *copy = text ? yyjson_read(text, len, 0) : NULL;
+    char *text = yyjson_val_write(resources, 0, &len);
+    yyjson_doc *copy = text ? yyjson_read(text, len, 0) : yyjson_read("{}", 2, 0);
     free(text);
     yyjson_doc_free(*at);
     *at = copy;
@@ -48,7 +48,7 @@ static void set(yyjson_doc **at, yyjson_val *resources)
 
 yyjson_val *resources_allocated(const struct container *c)
 {
-    return c->allocated ? yyjson_doc_get_root(c->allocated) : yyjson_obj_get(c->spec, "resources");
+    return yyjson_doc_get_root(c->allocated);
 }
 
 yyjson_val *resources_actual(const struct container *c)

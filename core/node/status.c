@@ -70,10 +70,7 @@ static void resources(struct container *c, struct neap_buf *b)
     yyjson_val *now = c->state == CONTAINER_RUNNING ? resources_actual(c) : granted;
     if (yyjson_obj_size(requests))
         json_member(b, "allocatedResources", requests);
-    if (now)
-        json_member(b, "resources", now);
-    else
-        neap_buf_str(b, ",\"resources\":{}");
+    json_member(b, "resources", now);
 }
 
 static void container_status(struct container *c, struct neap_buf *b)
