@@ -56,8 +56,9 @@ struct container {
     int64_t last_started_ns, last_finished_ns;
     int last_exit_code;
     char *last_reason, *last_message, *last_id;
-    uint64_t backoff_ms;
+    uint64_t backoff_ms, pull_backoff_ms;
     int64_t retry_at_ms; /* on the loop's clock; 0: now */
+    int64_t pull_began_ms, pull_told_ms;
     struct neap_timer *timer;
     struct probe probes[PROBE_TYPES];
     struct action *hook; /* postStart or preStop under way */
