@@ -258,7 +258,7 @@ void rest_binding(struct neap_call *c)
 
 /* ---- TokenRequest ---- */
 
-enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600, TOKEN_SECONDS_MAX = 24 * 3600 };
+enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600 };
 
 /* What a token is bound to must be there, with that uid. */
 static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_token_request *t,
@@ -365,7 +365,12 @@ void rest_token_request(struct neap_call *c)
     t.name = c->name;
     t.uid = neap_object_uid(account);
     t.audiences = n ? audiences : NULL;
-    t.expiration_s = seconds > TOKEN_SECONDS_MAX ? TOKEN_SECONDS_MAX : seconds;
+    int64_t most = r->options.token_seconds_max;
+    if (seconds > most)
+        neap_call_warn(c, "requested expiration of %lld seconds shortened to %lld seconds",
+                       (long long)seconds, (long long)most);
+    seconds = seconds > most ? most : seconds;
+    t.expiration_s = seconds;
     char *token = r->options.auth ? neap_auth_token_issue(r->options.auth, &t, &expires) : NULL;
     if (!token) {
         rest_fail_with(c, NEAP_EUNAVAILABLE, "tokens are not issued by this server");
