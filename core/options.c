@@ -31,6 +31,8 @@ const struct neap_option neap_server_options[] = {
     {"history_bytes", NEAP_OPTION_INT, "268435456", 1 << 20, INT64_MAX,
      "memory that the watch history may use"},
     {"bookmark_interval", NEAP_OPTION_DURATION, "1m", 1000, 3600000, "time between bookmarks"},
+    {"service_account_max_token_expiration", NEAP_OPTION_DURATION, "8760h", 1000, 31536000000,
+     "no ServiceAccount token lives longer, whatever is asked for"},
     {"request_memory", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
      "memory that one request may use"},
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},

@@ -352,6 +352,8 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
         .service_cidr = option(s, "service_cidr"),
         .node_port_first = first,
         .node_port_last = last,
+        .token_seconds_max =
+            neap_config_int(s->config, NULL, "service_account_max_token_expiration") / 1000,
         .bookmark_ms = (uint64_t)neap_config_int(s->config, NULL, "bookmark_interval"),
         .arena_bytes = (size_t)neap_config_int(s->config, NULL, "request_memory"),
         .version = NEAP_VERSION};

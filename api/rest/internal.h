@@ -219,6 +219,11 @@ bool rest_busy_take(struct rest_write *w);
 void rest_busy_cancel(struct rest_write *w);
 void rest_write_run(struct rest_write *w);
 
+/* ---- eviction.c ---- */
+/* Within the deletion of an evicted pod: asks its disruption budget, whose count joins the transaction, and says in the
+ * pod why it goes. errors: NEAP_ETOOMANYREQUESTS, NEAP_EFORBIDDEN, NEAP_EPLAIN. */
+int rest_evict(struct rest_write *w, struct neap_err *err);
+
 /* ---- meta.c ---- */
 /* What a create sets and clears; generateName. */
 int rest_meta_create(struct rest_write *w, struct neap_err *err);

@@ -247,7 +247,7 @@ const char *env_expand(const char *text, const char *const *env, struct neap_are
 void refs_fetch(struct pod *p);
 /* NULL: absent. kind: "configmaps", "secrets". */
 yyjson_val *refs_get(struct pod *p, const char *kind, const char *name, struct neap_arena *arena);
-const char *refs_token(struct pod *p, const char *audience);
+const char *refs_token(struct pod *p, yyjson_val *source); /* of a serviceAccountToken source */
 void refs_free(struct pod *p);
 
 /* ---- volume.c ---- */

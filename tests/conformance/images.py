@@ -24,6 +24,29 @@ int main(void)
 }
 """
 
+# The real image's shell speaks ash's words and hands on variables such as data-1; Debian's ash drops those, bash has
+# other words. So: ash, and bash where there is such a variable.
+SHELL = """
+#include <ctype.h>
+#include <unistd.h>
+extern char **environ;
+static int dropped(const char *s)
+{
+    int first = 1;
+    for (; *s && *s != '='; s++, first = 0)
+        if (!(isalpha((unsigned char)*s) || *s == '_' || (!first && isdigit((unsigned char)*s))))
+            return 1;
+    return first;
+}
+int main(int argc, char **argv)
+{
+    (void)argc;
+    for (char **e = environ; *e; e++)
+        if (dropped(*e))
+            return execv("/bin/bash", argv) != 0;
+    return execv("/bin/busybox", argv) != 0;
+}
+"""
 # prints its uid as the kernel sees it: with a setuid bit and no_new_privs it must stay the caller's
 NNP = """#include <stdio.h>
 #include <unistd.h>
@@ -156,6 +179,8 @@ def make_agnhost(directory, programs):
     tree.copy(key, "localhost.key", 0o644)
     tree.copy(certificate, "localhost.crt", 0o644)
     tree.folder("uploads")
+    tree.program("/bin/bash")  # busybox' sh prefers its own nc and wget to the programs on PATH
+    tree.link("bin/sh", "bash")
     busybox(tree, directory)
     return tree.done()
 
@@ -175,8 +200,9 @@ def make(directory, programs, wanted):
             made.append(path)
 
     base = Tree()
-    base.program("/bin/bash")  # as sh: busybox' own drops variables such as data-1 from the environment
-    base.link("bin/sh", "bash")
+    base.program("/bin/bash")
+    base.copy(compiled(directory, "sh", SHELL), "bin/sh")
+    base.links.add("bin/sh")
     busybox(base, directory)
     put("busybox", want(REPO + "busybox:"), base.done(), Cmd=["sh"])
     if os.path.exists(programs.get("agnhost", "")):
