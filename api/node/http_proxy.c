@@ -58,13 +58,10 @@ static void watch(struct exchange *x)
 
 static bool take_bytes(struct exchange *x);
 
-static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+/* Some of what has come; of a page all that its links allow. */
+static void pass_on(struct exchange *x, struct neap_buf *out, size_t want)
 {
-    struct exchange *x = (struct exchange *)b;
-    size_t have = x->in.len - x->in_at;
-    if (!have && !(x->ended && x->page))
-        return x->ended ? -1 : 0;
-    size_t n = have < want || want < CHUNK ? have : want;
+    size_t have = x->in.len - x->in_at, n = have < want || want < CHUNK ? have : want;
     if (x->page) {
         bool last = x->ended && n == have;
         node_rewrite_push(x->rewrite, x->in.data + x->in_at, n, last, out);
@@ -78,8 +75,21 @@ static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
         x->in_at = 0;
         take_bytes(x); /* TLS may have more where the socket has not */
     }
+}
+
+static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+{
+    struct exchange *x = (struct exchange *)b;
+    size_t before = out->len;
+    bool more = true;
+    while (more && out->len == before) { /* a page may hold back what it is given */
+        pass_on(x, out, want);
+        more = x->in.len > x->in_at || (x->ended && x->page);
+    }
     watch(x);
-    return 1;
+    if (out->len > before)
+        return 1;
+    return x->ended ? -1 : 0;
 }
 
 static void body_close(struct neap_body *b)

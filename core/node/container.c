@@ -292,6 +292,13 @@ static void keep_last(struct container *c)
     replace(&c->last_id, c->id);
 }
 
+/* Source: the kubelet's status: in a pod with init containers all wait for the pod. */
+const char *container_waits_as(const struct container *c)
+{
+    bool pod = yyjson_arr_size(yyjson_obj_get(c->pod->spec, "initContainers")) > 0;
+    return pod && !c->ephemeral ? "PodInitializing" : "ContainerCreating";
+}
+
 void container_start(struct container *c)
 {
     struct neap_node *n = c->pod->node;
@@ -302,7 +309,7 @@ void container_start(struct container *c)
     c->state = CONTAINER_STARTING;
     c->ready = false;
     c->startup_done = !yyjson_obj_get(c->spec, "startupProbe");
-    wait_for(c, "ContainerCreating", NULL);
+    wait_for(c, container_waits_as(c), NULL);
     bool always = neap_streq(pull, "Always");
     if (have_image(c) && !always) {
         snprintf(text, sizeof(text), "Container image \"%s\" already present on machine",

@@ -189,6 +189,8 @@ void pod_finish(struct pod *p, const char *phase, const char *reason, const char
 /* ---- container.c ---- */
 void container_step(struct container *c); /* starts it when it is due */
 void container_start(struct container *c);
+/* Why it waits before it runs. */
+const char *container_waits_as(const struct container *c);
 void container_changed(struct container *c);
 void container_signal(struct container *c, int signum);
 /* Its end begins: the preStop hook, then SIGTERM. Whoever calls sees to SIGKILL. */

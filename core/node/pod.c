@@ -57,8 +57,7 @@ static void add_container(struct pod *p, yyjson_val *spec, size_t list)
     x->ephemeral = list == 2;
     x->sidecar = x->init && yyjson_equals_str(yyjson_obj_get(spec, "restartPolicy"), "Always");
     resources_allocate(x, yyjson_obj_get(spec, "resources")); /* the scheduler saw to the room */
-    bool waits = yyjson_arr_size(yyjson_obj_get(p->spec, "initContainers")) > 0 && !x->ephemeral;
-    x->waiting_reason = waits ? "PodInitializing" : "ContainerCreating";
+    x->waiting_reason = container_waits_as(x);
 }
 
 /* Containers do not move: room for ephemeral ones that come later is taken now. */

@@ -186,6 +186,52 @@ def check_delete(report, k):
     report.check("kubectl delete takes pods with it", not k.get("pods", "-l", "app=web")["items"])
 
 
+PAGE_SERVER = """
+import socket, time
+s = socket.create_server(("", 9480))
+while True:
+    c, _ = s.accept()
+    head = c.recv(4096).decode()
+    if "/moved" in head.split()[1]:
+        c.sendall(b"HTTP/1.1 302 Found\\r\\nLocation: /here\\r\\n\\r\\n")
+    else:
+        c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: text/html; charset=utf-8\\r\\n\\r\\n<p>")
+        for piece in (b'<a hr', b'ef="/to">x</a>', b'<i'):
+            time.sleep(0.05)
+            c.sendall(piece)
+        time.sleep(0.1)
+    c.close()
+"""
+
+
+def headers_of(k, path):
+    """Asked for by a ServiceAccount."""
+    token = k.kubectl("-n", "kube-system", "create", "token", "default").strip()
+    return subprocess.run(["curl", "-sk", "-D", "-", "-o", "/dev/null", "--max-time", "10", "-H", "Authorization: Bearer " + token,
+                           "https://127.0.0.1:%d%s" % (k.port, path)], stdout=subprocess.PIPE).stdout.decode()
+
+
+def check_page_proxy(report, k):
+    """What a page and a redirect say leads through the proxy again, however the bytes come."""
+    server = subprocess.Popen(["ip", "netns", "exec", k.netns, sys.executable, "-c", PAGE_SERVER])
+    base = "/api/v1/namespaces/default/pods/page:9480/proxy"
+    try:
+        k.apply(k.pod("page", "exec sleep 1000", hostNetwork=True))
+        k.wait_ready("page")
+        got = poll(lambda: k.run("get", "--raw", base + "/", timeout=10)[1], 10)
+        report.check("links of a page lead through the proxy", got == '<p><a href="%s/to">x</a><i' % base, got)
+        head = headers_of(k, base + "/moved")
+        report.check("who may not is told so", " 403" in head.split("\r\n")[0], head)
+        k.kubectl("create", "clusterrolebinding", "page", "--clusterrole=cluster-admin", "--serviceaccount=kube-system:default")
+        head = headers_of(k, base + "/moved")
+        report.check("redirects too", "location: %s/here\r\n" % base in head, head)
+    finally:
+        server.kill()
+        server.wait()
+        k.kubectl("delete", "clusterrolebinding", "page", "--ignore-not-found")
+        k.kubectl("delete", "pod", "page", "--now")
+
+
 def check_tls_proxy(report, k):
     """A pod on the node's network; what listens there speaks TLS."""
     key = os.path.join(k.temp.name, "tls.pem")
@@ -218,7 +264,7 @@ def main():
         k.apply(deployment("web"))
         ready = k.run("wait", "--for=condition=Available", "deploy/web", "--timeout=30s", timeout=40)
         report.check("a Deployment becomes available", ready[0] == 0, ready)
-        for check in (check_read, check_write, check_service, check_rollout, check_inside, check_tls_proxy,
+        for check in (check_read, check_write, check_service, check_rollout, check_inside, check_page_proxy, check_tls_proxy,
                       check_delete):
             try:
                 check(report, k)
