@@ -78,12 +78,17 @@ static void on_timer(void *arg)
     pod_step(c->pod);
 }
 
-static void retry_in(struct container *c, uint64_t ms)
+static void wake_in(struct container *c, uint64_t ms)
 {
-    c->retry_at_ms = now_ms(c) + (int64_t)ms;
     if (!c->timer)
         c->timer = neap_timer_new(c->pod->node->options.loop, on_timer, c);
     neap_timer_start(c->timer, ms, 0);
+}
+
+static void retry_in(struct container *c, uint64_t ms)
+{
+    c->retry_at_ms = now_ms(c) + (int64_t)ms;
+    wake_in(c, ms);
 }
 
 /* <ms>: the last time; longer now. */
@@ -109,8 +114,13 @@ static const char *image_of(const struct container *c)
 /* As kubelet: ErrImagePull after an attempt, ImagePullBackOff while the next one is waited for. */
 static void tell_pull_back_off(struct container *c)
 {
-    if (!neap_streq(c->waiting_reason, "ErrImagePull") || now_ms(c) < c->pull_told_ms)
+    if (!neap_streq(c->waiting_reason, "ErrImagePull"))
         return;
+    if (now_ms(c) < c->pull_told_ms) {
+        if (!c->timer) /* it was a moment early */
+            wake_in(c, (uint64_t)(c->pull_told_ms - now_ms(c)));
+        return;
+    }
     char *text = neap_asprintf("Back-off pulling image \"%s\"", image_of(c));
     char *whole =
         neap_asprintf("%s: ErrImagePull: %s", text, c->waiting_message ? c->waiting_message : "");
@@ -119,7 +129,7 @@ static void tell_pull_back_off(struct container *c)
     wait_for(c, "ImagePullBackOff", whole);
     free(text);
     free(whole);
-    retry_in(c, (uint64_t)(c->retry_at_ms - now_ms(c)));
+    wake_in(c, (uint64_t)(c->retry_at_ms - now_ms(c)));
     status_changed(c->pod);
 }
 
@@ -131,6 +141,8 @@ void container_step(struct container *c)
         return;
     if (c->retry_at_ms > now_ms(c)) {
         tell_pull_back_off(c);
+        if (!c->timer)
+            wake_in(c, (uint64_t)(c->retry_at_ms - now_ms(c)));
         return;
     }
     if (c->state == CONTAINER_EXITED) {
@@ -250,7 +262,7 @@ static void pull_failed(struct container *c, const char *why)
     wait_for(c, "ErrImagePull", why);
     back_off_longer(c, &c->pull_backoff_ms);
     c->pull_told_ms = now_ms(c) + PULL_TOLD_MS;
-    neap_timer_start(c->timer, PULL_TOLD_MS, 0);
+    wake_in(c, PULL_TOLD_MS);
     status_changed(c->pod);
     pod_step(c->pod);
 }
