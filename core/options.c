@@ -1,6 +1,8 @@
 /* The option tables and what the commands share. */
 #include "server.h"
 
+#include <neap/ip.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -125,10 +127,13 @@ int neap_netns_path(const struct neap_config *config, char *out, size_t size, co
 
 void neap_pod_gateway(const struct neap_config *config, char out[46])
 {
-    unsigned a, b, c, d;
-    out[0] = '\0';
-    if (sscanf(neap_config_string(config, NULL, "pod_cidr"), "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
-        snprintf(out, 46, "%u.%u.%u.%u", a, b, c, d + 1);
+    neap_cidr_text_at(neap_config_string(config, NULL, "pod_cidr"), 1, out);
+}
+
+int neap_check_ranges(const struct neap_config *config, struct neap_err *err)
+{
+    return neap_cidr_check_cluster(neap_config_string(config, NULL, "pod_cidr"),
+                                   neap_config_string(config, NULL, "service_cidr"), err);
 }
 
 void neap_instance(const char *data_dir, char out[7])

@@ -250,7 +250,8 @@ struct rest_validation {
     yyjson_mut_val *root, *old_root; /* old: NULL at create */
     const struct neap_kind *kind;
     const struct neap_subresource *subresource;
-    bool binding; /* the write that sets a pod's node */
+    bool binding;       /* the write that sets a pod's node */
+    const char *family; /* rest_validate_service_addresses: the one that is served */
     struct neap_err *err;
 };
 /* Name, labels, annotations, owners, finalizers. */

@@ -54,6 +54,25 @@ static void state(struct container *c, struct neap_buf *b)
     }
 }
 
+static void json_member(struct neap_buf *b, const char *name, yyjson_val *value)
+{
+    size_t len = 0;
+    char *text = value ? yyjson_val_write(value, 0, &len) : NULL;
+    if (text)
+        neap_buf_printf(b, ",\"%s\":%s", name, text);
+    free(text);
+}
+
+/* In force while it runs, else what it would get. */
+static void resources(struct container *c, struct neap_buf *b)
+{
+    yyjson_val *granted = resources_allocated(c), *requests = yyjson_obj_get(granted, "requests");
+    yyjson_val *now = c->state == CONTAINER_RUNNING ? resources_actual(c) : granted;
+    if (yyjson_obj_size(requests))
+        json_member(b, "allocatedResources", requests);
+    json_member(b, "resources", now);
+}
+
 static void container_status(struct container *c, struct neap_buf *b)
 {
     const char *image = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
@@ -77,6 +96,8 @@ static void container_status(struct container *c, struct neap_buf *b)
         c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
     if (c->id && c->state != CONTAINER_NONE && c->state != CONTAINER_STARTING)
         neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", c->id);
+    if (!c->ephemeral)
+        resources(c, b);
     neap_buf_char(b, '}');
 }
 
@@ -199,6 +220,32 @@ static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const
     neap_buf_char(b, '}');
 }
 
+/* One that is there only while it is true. */
+static void passing(yyjson_val *root, struct neap_buf *b, const char *type, bool is,
+                    const char *reason, const char *message, struct neap_node *n)
+{
+    yyjson_val *old = old_condition(root, type);
+    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
+    char now[32];
+    if (!is && old)
+        neap_buf_printf(b, ",{\"type\":\"%s\",\"$patch\":\"delete\"}", type);
+    if (!is)
+        return;
+    neap_time_format(node_wall(n), now);
+    neap_buf_printf(b,
+                    ",{\"type\":\"%s\",\"status\":\"True\",\"lastProbeTime\":null,"
+                    "\"lastTransitionTime\":\"%s\",\"observedGeneration\":%lld",
+                    type, since ? since : now,
+                    (long long)yyjson_get_sint(neap_json_val_at(root, "metadata.generation")));
+    if (reason) {
+        text_member(b, "reason", reason);
+        text_member(b, "message", message);
+    } else if (yyjson_obj_get(old, "reason")) {
+        neap_buf_str(b, ",\"reason\":null,\"message\":null");
+    }
+    neap_buf_char(b, '}');
+}
+
 static bool unready(const struct container *c)
 {
     return counts(c) && !c->ready;
@@ -247,6 +294,10 @@ static void conditions(struct pod *p, yyjson_val *root, struct neap_buf *b)
     else
         condition(p, root, b, "Ready", containers, reason, why);
     condition(p, root, b, "ContainersReady", containers, reason, why);
+    passing(root, b, "PodResizePending", p->resize_pending, p->resize_pending,
+            p->resize_pending_text, p->node);
+    passing(root, b, "PodResizeInProgress", p->resizing, p->resize_error, p->resize_error_text,
+            p->node);
     neap_buf_char(b, ']');
     neap_buf_done(&text);
     neap_buf_done(&init);
