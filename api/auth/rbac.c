@@ -105,6 +105,73 @@ static bool role_allows(void *arg, const struct auth_role *role)
     return false;
 }
 
+/* ---- why ---- */
+
+struct explained {
+    struct neap_auth *auth;
+    const struct neap_snapshot *snapshot;
+    const struct neap_attributes *x;
+};
+
+/* 'ServiceAccount "NAME/NAMESPACE"', 'User "NAME"', 'Group "NAME"' */
+static void describe_subject(struct neap_buf *out, const struct auth_subject *s)
+{
+    static const char account[] = "system:serviceaccount:";
+    const char *rest = s->name + sizeof(account) - 1, *colon;
+    bool user = s->type == AUTH_USER;
+    if (user && neap_startswith(s->name, account) && (colon = strchr(rest, ':')))
+        neap_buf_printf(out, "ServiceAccount \"%s/%.*s\"", colon + 1, (int)(colon - rest), rest);
+    else
+        neap_buf_printf(out, "%s \"%s\"", user ? "User" : "Group", s->name);
+}
+
+static void describe_binding(struct neap_buf *out, struct neap_object *o,
+                             const struct auth_binding *b, const struct neap_identity *id)
+{
+    const char *ns = neap_object_namespace(o);
+    bool inner = ns && *ns;
+    neap_buf_printf(out, "RBAC: allowed by %sBinding \"%s%s%s\" of %sRole \"%s\" to ",
+                    inner ? "Role" : "ClusterRole", neap_object_name(o), inner ? "/" : "",
+                    inner ? ns : "", b->cluster_role ? "Cluster" : "", b->role);
+    for (unsigned i = 0; i < b->count; i++) {
+        const struct auth_subject *s = &b->subjects[i];
+        if (s->type == AUTH_USER ? strcmp(s->name, id->user) == 0
+                                 : neap_identity_in_group(id, s->name)) {
+            describe_subject(out, s);
+            return;
+        }
+    }
+}
+
+static bool explain_by(const struct explained *e, struct neap_iter *it, struct neap_buf *out)
+{
+    for (struct neap_object *o; (o = neap_iter_next(it));)
+        if (visit_binding(e->auth, e->snapshot, e->x->identity, o, role_allows,
+                          (void *)(uintptr_t)e->x)) {
+            describe_binding(out, o, auth_binding_of(e->auth, o), e->x->identity);
+            return true;
+        }
+    return false;
+}
+
+/* Which binding it was, in the real server's words. */
+static char *explain(struct neap_auth *a, const struct neap_snapshot *s,
+                     const struct neap_attributes *x)
+{
+    const struct explained e = {a, s, x};
+    struct neap_buf out = NEAP_BUF_INIT;
+    struct neap_iter it;
+    pthread_mutex_lock(&a->lock);
+    neap_iter_init(&it, s, rbac("clusterrolebindings"), NULL, NULL);
+    bool found = explain_by(&e, &it, &out);
+    if (!found && *x->namespace_) {
+        neap_iter_init(&it, s, rbac("rolebindings"), x->namespace_, NULL);
+        explain_by(&e, &it, &out);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return neap_buf_take(&out);
+}
+
 enum neap_decision neap_auth_authorize(struct neap_auth *a, const struct neap_snapshot *s,
                                        const struct neap_attributes *x, char **reason)
 {
@@ -121,7 +188,7 @@ enum neap_decision neap_auth_authorize(struct neap_auth *a, const struct neap_sn
     if (auth_visit_roles(a, s, x->identity, x->namespace_, role_allows, (void *)(uintptr_t)x)) {
         if (reason) {
             free(*reason);
-            *reason = NULL;
+            *reason = explain(a, s, x);
         }
         return NEAP_ALLOW;
     }

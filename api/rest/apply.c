@@ -42,6 +42,13 @@ void rest_managed(struct rest_write *w)
         neap_managed_update(w->call->arena, &a, w->doc, w->old_root, w->root);
 }
 
+void rest_managed_review(struct neap_call *c, yyjson_mut_doc *doc, yyjson_mut_val *root)
+{
+    struct rest_write w = {.call = c, .kind = c->kind};
+    struct neap_apply_write a = describe(&w);
+    neap_managed_update(c->arena, &a, doc, NULL, root);
+}
+
 /* ---- apply ---- */
 
 struct apply {
@@ -131,6 +138,15 @@ static int check_body(struct neap_call *c, struct apply *p, const char *want_kin
     return 0;
 }
 
+static int parse_config(struct neap_call *c, struct neap_decode_report *report,
+                        yyjson_mut_doc **ret)
+{
+    int rc = neap_yaml_parse(c->arena, c->body ? c->body : "", c->body_len, report, ret, &c->err);
+    if (rc == NEAP_EBADREQUEST)
+        neap_err_wrap(&c->err, "error encoding patch");
+    return rc;
+}
+
 /* Options and body; NULL: <c> is answered. */
 static struct rest_write *begin(struct neap_call *c, const char *want_kind, const char *want)
 {
@@ -142,8 +158,7 @@ static struct rest_write *begin(struct neap_call *c, const char *want_kind, cons
         return NULL;
     }
     if (rest_negotiate(c, true, &c->err) || check_options(c, &c->err) ||
-        neap_yaml_parse(c->arena, c->body ? c->body : "", c->body_len, &report, &p->doc, &c->err) ||
-        rest_report_finish(c, &report, &c->err)) {
+        parse_config(c, &report, &p->doc) || rest_report_finish(c, &report, &c->err)) {
         rest_fail(c);
         return NULL;
     }

@@ -140,6 +140,8 @@ void rest_apply_scale(struct neap_call *c,
 /* ---- apply.c ---- */
 /* Sets managedFields of w->root for any write but an apply. */
 void rest_managed(struct rest_write *w);
+/* The same for a review, which is not stored. */
+void rest_managed_review(struct neap_call *c, yyjson_mut_doc *doc, yyjson_mut_val *root);
 /* True: an undecoded object has managedFields: [] (decoding drops it). */
 bool rest_forgets_managers(yyjson_mut_val *root);
 void rest_delete(struct neap_call *c);

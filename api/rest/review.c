@@ -220,7 +220,7 @@ static int token(struct review *r, struct neap_err *err)
                                 : NEAP_EUNAUTHORIZED;
     if (rc) {
         set(r, "status.user", yyjson_mut_obj(r->doc));
-        set(r, "status.error", text(r, why.message ? why.message : "the token is not ours"));
+        set(r, "status.error", text(r, "invalid bearer token"));
     } else {
         yyjson_mut_val *list = yyjson_mut_arr(r->doc);
         set(r, "status.authenticated", yyjson_mut_bool(r->doc, true));
@@ -259,6 +259,7 @@ bool rest_review(struct neap_call *c)
         }
         r.root = yyjson_mut_doc_get_root(r.doc);
         yyjson_mut_obj_remove_key(r.root, "status");
+        rest_managed_review(c, r.doc, r.root);
         if (rows[i].answer(&r, &c->err))
             rest_fail(c);
         else

@@ -135,6 +135,7 @@ void rest_to_node(struct neap_call *c)
 
 static int bind_change(struct rest_write *w, struct neap_err *err)
 {
+    w->applied = true; /* nobody owns a pod's node */
     yyjson_mut_val *binding = w->data;
     const char *node = neap_json_str_at(binding, "target.name");
     const char *kind = neap_json_str_at(binding, "target.kind");

@@ -103,9 +103,15 @@ static int pod_update(struct rest_write *w, struct neap_err *err)
 
 /* ---- namespaces ---- */
 
+static void label_name(struct rest_write *w)
+{
+    put(w, object(w, "metadata.labels"), "kubernetes.io/metadata.name", text(w, w->name));
+}
+
 static int namespace_create(struct rest_write *w, struct neap_err *err)
 {
     (void)err;
+    label_name(w);
     yyjson_mut_val *list = at(w->root, "spec.finalizers");
     if (!list) {
         list = yyjson_mut_arr(w->doc);
@@ -124,6 +130,7 @@ static int namespace_update(struct rest_write *w, struct neap_err *err)
     (void)err;
     if (w->subresource)
         return 0;
+    label_name(w);
     /* only /finalize changes them */
     yyjson_mut_val *old = at(w->old_root, "spec.finalizers");
     set(w, "spec.finalizers", old ? yyjson_mut_val_mut_copy(w->doc, old) : NULL);
@@ -197,6 +204,25 @@ static void add_finalizer(struct rest_write *w, const char *name)
     yyjson_mut_arr_append(list, text(w, name));
 }
 
+/* The old field of a claim's source and the new one hold the same; what the old one could never hold goes. */
+static void normalize_source(struct rest_write *w)
+{
+    yyjson_mut_val *spec = at(w->root, "spec"), *old = at(spec, "dataSource"),
+                   *new = at(spec, "dataSourceRef");
+    const char *kind = neap_json_str_at(old, "kind"), *group = neap_json_str_at(old, "apiGroup");
+    bool claim = neap_streq(kind, "PersistentVolumeClaim") && (!group || !*group);
+    bool snapshot =
+        neap_streq(kind, "VolumeSnapshot") && neap_streq(group, "snapshot.storage.k8s.io");
+    if (old && !claim && !snapshot) {
+        yyjson_mut_obj_remove_key(spec, "dataSource");
+        old = NULL;
+    }
+    if (old && !new)
+        put(w, spec, "dataSourceRef", yyjson_mut_val_mut_copy(w->doc, old));
+    else if (new && !old && !at(new, "namespace"))
+        put(w, spec, "dataSource", yyjson_mut_val_mut_copy(w->doc, new));
+}
+
 static int pv_create(struct rest_write *w, struct neap_err *err)
 {
     char now[32];
@@ -213,6 +239,63 @@ static int pvc_create(struct rest_write *w, struct neap_err *err)
     (void)err;
     set(w, "status.phase", text(w, "Pending"));
     add_finalizer(w, "kubernetes.io/pvc-protection");
+    normalize_source(w);
+    return 0;
+}
+
+static int pvc_update(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    if (!w->subresource)
+        normalize_source(w);
+    return 0;
+}
+
+static int attributes_class_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    add_finalizer(w, "kubernetes.io/vac-protection");
+    return 0;
+}
+
+/* ---- service accounts: references are names ---- */
+
+static int account_write(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(w->root, "secrets"));
+    for (yyjson_mut_val *s; (s = yyjson_mut_arr_iter_next(&it));) {
+        yyjson_mut_obj_iter fields = yyjson_mut_obj_iter_with(s);
+        for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&fields));)
+            if (!yyjson_mut_equals_str(k, "name"))
+                yyjson_mut_obj_iter_remove(&fields);
+    }
+    return 0;
+}
+
+/* ---- fields of features that are off, unless they are there already ---- */
+
+static void drop_unless_old(struct rest_write *w, const char *path)
+{
+    if (!at(w->old_root, path))
+        set(w, path, NULL);
+}
+
+static int lease_write(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    drop_unless_old(w, "spec.strategy");
+    drop_unless_old(w, "spec.preferredHolder");
+    return 0;
+}
+
+/* The topology of old is for the beta version only. */
+static int slice_create(struct rest_write *w, struct neap_err *err)
+{
+    (void)err;
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(w->root, "endpoints"));
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
+        yyjson_mut_obj_remove_key(e, "deprecatedTopology");
     return 0;
 }
 
@@ -225,6 +308,9 @@ static int service_update(struct rest_write *w, struct neap_err *err)
     const char *type = neap_json_str_at(w->root, "spec.type");
     yyjson_mut_val *spec = at(w->root, "spec");
     (void)err;
+    if (!w->subresource && neap_streq(type, "ExternalName") &&
+        !neap_streq(neap_json_str_at(w->old_root, "spec.type"), "ExternalName"))
+        yyjson_mut_obj_remove_key(spec, "internalTrafficPolicy");
     if (w->subresource || neap_streq(type, "LoadBalancer") || neap_streq(type, "NodePort") ||
         yyjson_mut_arr_size(at(w->root, "spec.externalIPs")))
         return 0;
@@ -242,7 +328,11 @@ const struct rest_strategy rest_strategies[] = {
     {"", "pods", pod_create, pod_update},
     {"", "namespaces", namespace_create, namespace_update},
     {"", "persistentvolumes", pv_create, NULL},
-    {"", "persistentvolumeclaims", pvc_create, NULL},
+    {"", "persistentvolumeclaims", pvc_create, pvc_update},
+    {"", "serviceaccounts", account_write, account_write},
+    {"storage.k8s.io", "volumeattributesclasses", attributes_class_create, NULL},
+    {"coordination.k8s.io", "leases", lease_write, lease_write},
+    {"discovery.k8s.io", "endpointslices", slice_create, NULL},
     {"apps", "daemonsets", daemon_set_create, daemon_set_update},
     {"batch", "jobs", job_create, NULL},
     {"certificates.k8s.io", "certificatesigningrequests", rest_csr_create, rest_csr_update},

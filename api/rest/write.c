@@ -247,6 +247,7 @@ static int make(struct rest_write *w, struct neap_err *err)
         neap_kind_decode(w->doc, w->old_root, w->kind->type, NEAP_FV_IGNORE, NULL, err);
     neap_kind_default(w->doc, w->root, w->kind);
     rest_managed(w); /* before what the server itself changes: that belongs to nobody */
+    neap_kind_drop_empty(w->root, w->kind->type);
     rc = rest_admit(w, err);
     if (!rc)
         rc = w->created ? rest_prepare_create(w, err) : rest_prepare_update(w, err);

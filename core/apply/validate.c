@@ -224,7 +224,7 @@ int apply_validate(struct neap_arena *arena, const struct neap_type *type, yyjso
                 neap_buf_str(&b, "  ");
         }
         rc = neap_err_set(
-            err, NEAP_EINTERNAL, "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
+            err, NEAP_EPLAIN, "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
             meta(config, "namespace"), meta(config, "name"), top(config, "apiVersion"),
             top(config, "kind"), many ? "errors:\n  " : "", b.data);
     }

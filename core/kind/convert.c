@@ -23,12 +23,23 @@ static void rename_key(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *from,
         yyjson_mut_obj_put(o, yyjson_mut_str(doc, to), v);
 }
 
+/* What only the stored version writes though it is empty. */
+static void drop_empty(yyjson_mut_val *o, const char *name)
+{
+    if (yyjson_mut_equals_str(yyjson_mut_obj_get(o, name), ""))
+        yyjson_mut_obj_remove_key(o, name);
+}
+
 static void convert_event(yyjson_mut_doc *doc, yyjson_mut_val *root, bool to_storage)
 {
     for (size_t i = 0; i < NEAP_ARRAY_LEN(event_fields); i++) {
         const struct rename *r = &event_fields[i];
         rename_key(doc, root, to_storage ? r->served : r->storage,
                    to_storage ? r->storage : r->served);
+    }
+    if (!to_storage) {
+        drop_empty(root, "reportingController");
+        drop_empty(root, "reportingInstance");
     }
 }
 
@@ -51,16 +62,72 @@ static bool is_cpu_metric(yyjson_mut_val *metric, const char *value_at)
 static void annotate(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *name,
                      yyjson_mut_val *value)
 {
-    struct neap_buf b = NEAP_BUF_INIT;
+    size_t len = 0;
+    char *json = yyjson_mut_val_write(value, 0, &len);
     yyjson_mut_val *annotations = neap_json_at(root, "metadata.annotations");
     if (!annotations) {
         annotations = yyjson_mut_obj(doc);
         neap_json_set_at(doc, root, "metadata.annotations", annotations);
     }
-    neap_json_write_sorted(&b, value);
     yyjson_mut_obj_put(annotations, yyjson_mut_str(doc, name),
-                       yyjson_mut_strncpy(doc, b.data, b.len));
-    neap_buf_done(&b);
+                       yyjson_mut_strncpy(doc, json ? json : "", len));
+    free(json);
+}
+
+/* One direction's rules, with the field names of Kubernetes' Go type, which this annotation has always had. */
+static yyjson_mut_val *go_rules(yyjson_mut_doc *doc, yyjson_mut_val *rules)
+{
+    static const char *const names[][2] = {
+        {"StabilizationWindowSeconds", "stabilizationWindowSeconds"},
+        {"SelectPolicy", "selectPolicy"},
+        {"Policies", "policies"},
+        {"Tolerance", "tolerance"}};
+    static const char *const inner[][2] = {
+        {"Type", "type"}, {"Value", "value"}, {"PeriodSeconds", "periodSeconds"}};
+    if (!rules)
+        return yyjson_mut_null(doc);
+    yyjson_mut_val *out = yyjson_mut_obj(doc);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
+        yyjson_mut_val *v = yyjson_mut_obj_get(rules, names[i][1]);
+        yyjson_mut_obj_add(out, yyjson_mut_str(doc, names[i][0]),
+                           v ? yyjson_mut_val_mut_copy(doc, v) : yyjson_mut_null(doc));
+    }
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(yyjson_mut_obj_get(out, "Policies"));
+    for (yyjson_mut_val *p; (p = yyjson_mut_arr_iter_next(&it));)
+        for (size_t i = 0; i < NEAP_ARRAY_LEN(inner); i++)
+            rename_key(doc, p, inner[i][1], inner[i][0]);
+    return out;
+}
+
+static yyjson_mut_val *go_behavior(yyjson_mut_doc *doc, yyjson_mut_val *behavior)
+{
+    yyjson_mut_val *out = yyjson_mut_obj(doc);
+    yyjson_mut_obj_add_val(doc, out, "ScaleUp",
+                           go_rules(doc, yyjson_mut_obj_get(behavior, "scaleUp")));
+    yyjson_mut_obj_add_val(doc, out, "ScaleDown",
+                           go_rules(doc, yyjson_mut_obj_get(behavior, "scaleDown")));
+    return out;
+}
+
+/* Go reads its own names without regard to case: they become the API's, by their first letter. */
+static void from_go(yyjson_mut_doc *doc, yyjson_mut_val *v)
+{
+    if (yyjson_mut_is_arr(v)) {
+        yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
+        for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
+            from_go(doc, e);
+        return;
+    }
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(v);
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        char *name = yyjson_mut_get_len(k) ? neap_strdup(yyjson_mut_get_str(k)) : NULL;
+        from_go(doc, yyjson_mut_obj_iter_get_val(k));
+        if (name && *name >= 'A' && *name <= 'Z') {
+            *name |= 32;
+            yyjson_mut_set_str(k, yyjson_mut_get_str(yyjson_mut_strcpy(doc, name)));
+        }
+        free(name);
+    }
 }
 
 /* Takes an annotation out and reads it as <section>'s <field>; NULL: none, or it is no such value. A client
@@ -79,8 +146,9 @@ static yyjson_mut_val *unannotate(yyjson_mut_doc *doc, yyjson_mut_val *root, con
     if (neap_json_parse(arena, yyjson_mut_get_str(v), yyjson_mut_get_len(v), NULL, &parsed, NULL) ==
         0) {
         yyjson_mut_val *holder = yyjson_mut_obj(doc);
-        yyjson_mut_obj_add(holder, yyjson_mut_str(doc, field),
-                           yyjson_mut_val_mut_copy(doc, yyjson_mut_doc_get_root(parsed)));
+        yyjson_mut_val *value = yyjson_mut_val_mut_copy(doc, yyjson_mut_doc_get_root(parsed));
+        from_go(doc, value);
+        yyjson_mut_obj_add(holder, yyjson_mut_str(doc, field), value);
         if (neap_kind_decode(doc, holder, section->shape.type, NEAP_FV_IGNORE, NULL, NULL) == 0)
             ret = yyjson_mut_obj_remove_key(holder, field);
     }
@@ -118,7 +186,7 @@ static void hpa_to_v1(yyjson_mut_doc *doc, yyjson_mut_val *root)
                 "currentCPUUtilizationPercentage", ANNOTATION_CURRENT);
     yyjson_mut_val *behavior = yyjson_mut_obj_remove_key(spec, "behavior");
     if (behavior)
-        annotate(doc, root, ANNOTATION_BEHAVIOR, behavior);
+        annotate(doc, root, ANNOTATION_BEHAVIOR, go_behavior(doc, behavior));
     yyjson_mut_val *conditions = yyjson_mut_obj_remove_key(status, "conditions");
     if (conditions && yyjson_mut_arr_size(conditions))
         annotate(doc, root, ANNOTATION_CONDITIONS, conditions);

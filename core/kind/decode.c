@@ -144,11 +144,42 @@ static bool is_zero(yyjson_mut_val *v, const struct neap_shape *shape)
 
 static bool drop(const struct neap_field *f, yyjson_mut_val *v)
 {
-    if (f->zero == NEAP_ZERO_KEEP)
-        return false;
+    if (f->zero == NEAP_ZERO_KEEP || f->zero == NEAP_ZERO_NULL)
+        return false; /* what was said counts, though an empty list is written as null */
     if (f->shape.value == NEAP_T_RAW || f->shape.value == NEAP_T_FIELDS_V1)
         return false;
-    return is_zero(v, &f->shape); /* EMIT and NULL are written by their zero when absent */
+    return is_zero(v, &f->shape); /* EMIT is written by its zero when absent */
+}
+
+static void drop_below(yyjson_mut_val *v, const struct neap_shape *shape)
+{
+    if (shape->value == NEAP_T_STRUCT && yyjson_mut_is_obj(v)) {
+        neap_kind_drop_empty(v, shape->type);
+    } else if (shape->value == NEAP_T_ARRAY) {
+        yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
+        for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));)
+            drop_below(e, shape->item);
+    } else if (shape->value == NEAP_T_MAP) {
+        yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(v);
+        for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));)
+            drop_below(yyjson_mut_obj_iter_get_val(k), shape->item);
+    }
+}
+
+void neap_kind_drop_empty(yyjson_mut_val *root, const struct neap_type *type)
+{
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(root);
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        const struct neap_field *f =
+            neap_type_field(type, yyjson_mut_get_str(k), yyjson_mut_get_len(k));
+        yyjson_mut_val *v = yyjson_mut_obj_iter_get_val(k);
+        if (!f || !yyjson_mut_is_ctn(v))
+            continue;
+        if (f->zero == NEAP_ZERO_NULL && is_zero(v, &f->shape))
+            yyjson_mut_obj_iter_remove(&it);
+        else
+            drop_below(v, &f->shape);
+    }
 }
 
 static int decode_struct(struct decoder *d, yyjson_mut_val *v, const struct neap_type *type,

@@ -93,6 +93,72 @@ static void requests_from_limits(struct neap_defaulting *d, yyjson_mut_val *reso
                                yyjson_mut_val_mut_copy(d->doc, yyjson_mut_obj_iter_get_val(k)));
 }
 
+/* One request of a container in thousandths; <*binary>: its text counts in powers of two. */
+static int64_t request_of(yyjson_mut_val *container, const char *name, bool *any, bool *binary)
+{
+    yyjson_mut_val *v = get(get(get(container, "resources"), "requests"), name);
+    const char *s = yyjson_mut_get_str(v);
+    int64_t milli = 0;
+    if (!s || !neap_quantity_milli(s, yyjson_mut_get_len(v), &milli))
+        return 0;
+    if (!*any)
+        *binary = strchr(s, 'i') != NULL;
+    *any = true;
+    return milli;
+}
+
+/* What all containers ask for together: at once, or before the others while one initializes. */
+static bool containers_request(yyjson_mut_val *spec, const char *name, char ret[32])
+{
+    bool any = false, binary = false;
+    int64_t together = 0, sidecars = 0, most = 0;
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(spec, "containers"));
+    for (yyjson_mut_val *c; (c = yyjson_mut_arr_iter_next(&it));)
+        together += request_of(c, name, &any, &binary);
+    it = yyjson_mut_arr_iter_with(get(spec, "initContainers"));
+    for (yyjson_mut_val *c; (c = yyjson_mut_arr_iter_next(&it));) {
+        int64_t one = request_of(c, name, &any, &binary);
+        if (strcmp(text(c, "restartPolicy"), "Always") == 0)
+            one = sidecars += one;
+        else
+            one += sidecars;
+        most = one > most ? one : most;
+    }
+    together += sidecars;
+    together = together > most ? together : most;
+    static const char *const units[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi"};
+    unsigned unit = 0;
+    int64_t whole = together / 1000;
+    if (together % 1000) {
+        snprintf(ret, 32, "%lldm", (long long)together);
+        return any;
+    }
+    for (; binary && whole && whole % 1024 == 0 && unit + 1 < NEAP_ARRAY_LEN(units); unit++)
+        whole /= 1024;
+    snprintf(ret, 32, "%lld%s", (long long)whole, units[unit]);
+    return any;
+}
+
+/* A pod's own requests: what its containers ask for together, then its own limits. */
+static void pod_requests(struct neap_defaulting *d, yyjson_mut_val *spec)
+{
+    static const char *const names[] = {"cpu", "memory"};
+    yyjson_mut_val *resources = get(spec, "resources");
+    if (!resources || !yyjson_mut_obj_size(resources))
+        return;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
+        char sum[32];
+        yyjson_mut_val *requests = get(resources, "requests"), *limits = get(resources, "limits");
+        if (get(requests, names[i]))
+            continue;
+        if (containers_request(spec, names[i], sum))
+            set_str(d, object_at(d, resources, "requests"), names[i], sum);
+        else if (get(limits, names[i]))
+            set_new(d, object_at(d, resources, "requests"), names[i],
+                    yyjson_mut_val_mut_copy(d->doc, get(limits, names[i])));
+    }
+}
+
 static void host_ports(struct neap_defaulting *d, yyjson_mut_val *container)
 {
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(get(container, "ports"));
@@ -116,12 +182,14 @@ HOOK(pod)
                 host_ports(d, c);
         }
     }
+    pod_requests(d, spec);
 }
 
 HOOK(namespace)
 {
     yyjson_mut_val *meta = object_at(d, o, "metadata");
-    if (*text(meta, "name"))
+    /* a name that the server made is labelled later, and by nobody */
+    if (*text(meta, "name") && !*text(meta, "generateName"))
         set_str(d, object_at(d, meta, "labels"), "kubernetes.io/metadata.name", text(meta, "name"));
 }
 
@@ -187,6 +255,13 @@ HOOK(service_spec)
         set_new(d, o, "allocateLoadBalancerNodePorts", yyjson_mut_bool(d->doc, true));
 }
 
+/* The template generation of old rides in an annotation, also where nobody wrote one. */
+HOOK(daemon_set)
+{
+    yyjson_mut_val *meta = object_at(d, o, "metadata");
+    set_str(d, object_at(d, meta, "annotations"), "deprecated.daemonset.template.generation", "0");
+}
+
 HOOK(replication_controller)
 {
     yyjson_mut_val *labels = neap_json_at(o, "spec.template.metadata.labels");
@@ -199,7 +274,7 @@ HOOK(replication_controller)
         set_new(d, meta, "labels", yyjson_mut_val_mut_copy(d->doc, labels));
 }
 
-/* The three workloads differ in what a rolling update says. */
+/* The two workloads differ in what a rolling update says. */
 HOOK(rolling_update)
 {
     if (strcmp(text(o, "type"), "RollingUpdate") != 0)
@@ -208,13 +283,31 @@ HOOK(rolling_update)
     if (strcmp(d->kind->kind, "Deployment") == 0) {
         set_str(d, r, "maxUnavailable", "25%");
         set_str(d, r, "maxSurge", "25%");
-    } else if (strcmp(d->kind->kind, "DaemonSet") == 0) {
+    } else {
         set_int(d, r, "maxUnavailable", 1);
         set_int(d, r, "maxSurge", 0);
-    } else {
-        set_int(d, r, "partition", 0);
-        set_int(d, r, "maxUnavailable", 1);
     }
+}
+
+/* A type that was given without the rest leaves the rest out. */
+HOOK(stateful_set_update)
+{
+    if (!*text(o, "type")) {
+        yyjson_mut_obj_remove_key(o, "type");
+        set_str(d, o, "type", "RollingUpdate");
+        object_at(d, o, "rollingUpdate");
+    }
+    yyjson_mut_val *r = get(o, "rollingUpdate");
+    if (!r || strcmp(text(o, "type"), "RollingUpdate") != 0)
+        return;
+    set_int(d, r, "partition", 0);
+    set_int(d, r, "maxUnavailable", 1);
+}
+
+HOOK(device_count)
+{
+    if (strcmp(text(o, "allocationMode"), "ExactCount") == 0)
+        set_int(d, o, "count", 1);
 }
 
 HOOK(job_spec)
@@ -226,6 +319,7 @@ HOOK(job_spec)
         set_int(d, o, "completions", 1);
     if (!parallelism)
         set_int(d, o, "parallelism", 1);
+    set_int(d, o, "backoffLimit", get(o, "backoffLimitPerIndex") ? INT32_MAX : 6);
     set_str(d, o, "podReplacementPolicy",
             get(o, "podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
 }
@@ -281,6 +375,14 @@ HOOK(hpa_spec)
     set_new(d, o, "metrics", list);
 }
 
+/* Version 1 says the same of its one metric; others ride in an annotation. */
+HOOK(hpa_v1_spec)
+{
+    yyjson_mut_val *notes = neap_json_at(d->root, "metadata.annotations");
+    if (!get(notes, "autoscaling.alpha.kubernetes.io/metrics"))
+        set_int(d, o, "targetCPUUtilizationPercentage", 80);
+}
+
 HOOK(rbac_subject)
 {
     if (strcmp(text(o, "kind"), "User") == 0 || strcmp(text(o, "kind"), "Group") == 0)
@@ -319,21 +421,4 @@ HOOK(limit_range_item)
     fill_from(d, o, "default", "max");
     fill_from(d, o, "defaultRequest", "default");
     fill_from(d, o, "defaultRequest", "min");
-}
-
-/* The old field of a claim's source and the new one hold the same. */
-HOOK(claim_spec)
-{
-    yyjson_mut_val *old = get(o, "dataSource"), *new = get(o, "dataSourceRef");
-    bool claim = strcmp(text(old, "kind"), "PersistentVolumeClaim") == 0 && !*text(old, "apiGroup");
-    bool snapshot = strcmp(text(old, "kind"), "VolumeSnapshot") == 0 &&
-                    strcmp(text(old, "apiGroup"), "snapshot.storage.k8s.io") == 0;
-    if (old && !claim && !snapshot) { /* nothing else could ever be read here: it is dropped */
-        yyjson_mut_obj_remove_key(o, "dataSource");
-        old = NULL;
-    }
-    if (old && !new)
-        set_new(d, o, "dataSourceRef", yyjson_mut_val_mut_copy(d->doc, old));
-    else if (new && !old && !get(new, "namespace"))
-        set_new(d, o, "dataSource", yyjson_mut_val_mut_copy(d->doc, new));
 }

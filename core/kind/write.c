@@ -4,6 +4,16 @@
 
 enum { FIELDS_MAX = 128 }; /* the generator's tables stay far below it */
 
+static bool is_container(yyjson_mut_val *v)
+{
+    return v && yyjson_mut_is_ctn(v);
+}
+
+static size_t size_of(yyjson_mut_val *v)
+{
+    return yyjson_mut_is_arr(v) ? yyjson_mut_arr_size(v) : yyjson_mut_obj_size(v);
+}
+
 static void write_struct(struct neap_buf *out, yyjson_mut_val *v, const struct neap_type *type);
 
 static void write_zero(struct neap_buf *out, const struct neap_shape *shape)
@@ -145,7 +155,8 @@ static void write_struct(struct neap_buf *out, yyjson_mut_val *v, const struct n
     neap_buf_char(out, '{');
     for (unsigned i = 0; i < type->field_count; i++) {
         const struct neap_field *f = &type->fields[i];
-        if (at[i]) {
+        bool empty = f->zero == NEAP_ZERO_NULL && is_container(at[i]) && !size_of(at[i]);
+        if (at[i] && !empty) {
             write_name(out, &first, f);
             write_value(out, at[i], &f->shape);
         } else if (f->zero == NEAP_ZERO_EMIT) {

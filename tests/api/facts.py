@@ -87,6 +87,12 @@ def set_up_namespaces(admin):
     admin.request("DELETE", "/api/v1/namespaces/term")
 
 
+def name_sent(body):
+    meta = body.get("metadata") if isinstance(body, dict) else None
+    name = meta.get("name") if isinstance(meta, dict) else None
+    return name if isinstance(name, str) else None
+
+
 class Case:
     """Sends requests and takes away afterwards what they made."""
 
@@ -119,6 +125,16 @@ class Case:
         text = text.replace("<uid>", meta.get("uid", "")).replace("<rv>", meta.get("resourceVersion", ""))
         text = text.replace("<time>", meta.get("creationTimestamp", ""))
         return json.loads(text) if not isinstance(body, str) else text
+
+    def hand_over(self, row):
+        """What the next recorded case still speaks of: the recorder took it away later."""
+        steps = row.get("setup", []) + [row]
+        text = json.dumps([s["path"] for s in steps])
+        own = [s["path"].split("?")[0] + "/" + name for s, name in ((s, name_sent(s.get("sent"))) for s in steps)
+               if s.get("method", "POST") == "POST" and name]
+        kept = [p for p in self.made if p not in own and (p + "/" in text or p + '"' in text or p + "?" in text)]
+        self.made = [p for p in self.made if p not in kept]
+        return kept
 
     def end(self):
         for path in reversed(self.made):

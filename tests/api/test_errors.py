@@ -63,13 +63,16 @@ def main():
     clients = {None: admin, "none": server.client(certificate=False), "bogus": server.client("bogus"),
                "nobody": server.client(token(admin, "nobody")), "default": server.client(token(admin, "default"))}
     skip = facts.known("known-errors.json")
-    for row in facts.load("errors.jsonl"):
+    rows, kept = facts.load("errors.jsonl"), []
+    for row, following in zip(rows, rows[1:] + [None]):
         name = row["case"]
         case = facts.Case(admin)
+        case.made += kept
         try:
             why = run(case, row, clients)
         except Exception as e:
             why = repr(e)
+        kept = case.hand_over(following) if following else []
         case.end()
         if name not in skip:
             report.check("errors " + name, why is None, why)

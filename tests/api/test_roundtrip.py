@@ -37,13 +37,17 @@ def main():
     admin = server.client()
     facts.set_up_namespaces(admin)
     skip = facts.known("known-roundtrip.json")
-    for row in facts.load("roundtrip.jsonl"):
+    rows = facts.load("roundtrip.jsonl")
+    kept = []
+    for row, following in zip(rows, rows[1:] + [None]):
         name = row["case"]
         case = facts.Case(admin)
+        case.made += kept
         try:
             why = run(case, row)
         except Exception as e:  # the server died, or answered what is no HTTP
             why = repr(e)
+        kept = case.hand_over(following) if following else []
         case.end()
         if name not in skip:
             report.check("roundtrip " + name, why is None, why)

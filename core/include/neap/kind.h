@@ -214,6 +214,9 @@ enum neap_field_validation { NEAP_FV_IGNORE, NEAP_FV_WARN, NEAP_FV_STRICT };
 int neap_kind_decode(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct neap_type *type,
                      enum neap_field_validation fv, struct neap_decode_report *report,
                      struct neap_err *err);
+/* What is stored as null though it was said to be empty goes (lists that must be there): two writes of the same are
+ * the same. After managedFields, which name it. */
+void neap_kind_drop_empty(yyjson_mut_val *root, const struct neap_type *type);
 /* Fills the fixed defaults of field-defaults.tsv, and the structural ones of derived-defaults.tsv. */
 void neap_kind_default(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct neap_kind *kind);
 /* Required, enums, ranges, list map keys unique, immutable fields when <old> is not NULL: one cause a
