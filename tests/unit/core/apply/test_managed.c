@@ -276,31 +276,31 @@ static void refused(void **state)
         {"{\"apiVersion\":\"apps/v1\",\"kind\":\"X\"}", NEAP_EBADREQUEST,
          "invalid object type: apps/v1, Kind=X"},
         {POD(",\"managedFields\":[]}"), NEAP_EBADREQUEST, "metadata.managedFields must be nil"},
-        {POD("},\"specs\":{}"), NEAP_EINTERNAL, TYPED ".specs: field not declared in schema"},
-        {POD("},\"spec\":[]"), NEAP_EINTERNAL, NULL},
-        {POD("},\"spec\":{\"containers\":{\"a\":[1,{\"c\":null}]}}"), NEAP_EINTERNAL,
+        {POD("},\"specs\":{}"), NEAP_EPLAIN, TYPED ".specs: field not declared in schema"},
+        {POD("},\"spec\":[]"), NEAP_EPLAIN, NULL},
+        {POD("},\"spec\":{\"containers\":{\"a\":[1,{\"c\":null}]}}"), NEAP_EPLAIN,
          TYPED ".spec.containers: expected list, got &{map[a:[1 map[c:<nil>]]]}"},
-        {POD("},\"spec\":{\"nodeName\":{\"b\":1,\"a\":[\"x\",null]}}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"nodeName\":{\"b\":1,\"a\":[\"x\",null]}}"), NEAP_EPLAIN,
          TYPED
          ".spec.nodeName: expected string, got &value.valueUnstructured{Value:map[string]interface "
          "{}{\"a\":[]interface {}{\"x\", interface {}(nil)}, \"b\":1}}"},
-        {POD("},\"spec\":{\"imagePullSecrets\":[{},{}]}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"imagePullSecrets\":[{},{}]}"), NEAP_EPLAIN,
          TYPED ".spec.imagePullSecrets: duplicate entries for key [name=\"\"]"},
-        {POD("},\"spec\":{\"containers\":[null]}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"containers\":[null]}"), NEAP_EPLAIN,
          TYPED
          ".spec.containers: element 0: associative list with keys may not have a null element"},
-        {POD("},\"spec\":{\"containers\":[1]}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"containers\":[1]}"), NEAP_EPLAIN,
          TYPED
          ".spec.containers: element 0: associative list with keys may not have non-map elements"},
-        {POD("},\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"a\"}]}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"a\"}]}"), NEAP_EPLAIN,
          TYPED ".spec.containers: duplicate entries for key [name=\"a\"]"},
-        {POD("},\"spec\":{\"priority\":\"x\",\"hostIPC\":1}"), NEAP_EINTERNAL,
+        {POD("},\"spec\":{\"priority\":\"x\",\"hostIPC\":1}"), NEAP_EPLAIN,
          TYPED "errors:\n  .spec.hostIPC: expected boolean, got &{1}\n  .spec.priority: expected "
                "numeric (int or "
                "float), got string"},
-        {POD(",\"finalizers\":[\"a\",\"a\"]}"), NEAP_EINTERNAL,
+        {POD(",\"finalizers\":[\"a\",\"a\"]}"), NEAP_EPLAIN,
          TYPED ".metadata.finalizers: duplicate entries for key [=\"a\"]"},
-        {POD(",\"finalizers\":[[]]}"), NEAP_EINTERNAL,
+        {POD(",\"finalizers\":[[]]}"), NEAP_EPLAIN,
          TYPED
          ".metadata.finalizers: element 0: not supported: associative list with lists as elements"},
         {"[]", NEAP_EBADREQUEST, NULL},
