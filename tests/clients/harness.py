@@ -157,6 +157,6 @@ def main(lang, argv, needed=COMMON, seconds=120, env=None):
     try:
         box(k)
         Program(k, report, argv(place), env=env).run(seconds, needed)
-        k.end(report)
-    finally:
-        k.close()
+    except Exception as e:  # a client that cannot even be started
+        report.fail("clients/" + lang, repr(e))
+    k.end(report)

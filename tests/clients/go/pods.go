@@ -45,7 +45,7 @@ func pods(ctx context.Context, config *rest.Config) {
 		must(err)
 		err = spdy.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard})
 		report("exec by SPDY alone: told what is served", expect(err != nil && httpstream.IsUpgradeFailure(err) &&
-			strings.Contains(err.Error(), "v5.channel.k8s.io"), "%v", err))
+			strings.Contains(err.Error(), "SPDY is not served"), "%v", err))
 	})
 	part("logs", func() { logs(ctx, client) })
 }
