@@ -18,9 +18,9 @@ sys.path.insert(0, os.path.join(HERE, "..", "cluster"))
 from onenode import IMAGE, Report, cluster_or_skip, poll, why_not as no_cluster  # noqa: E402
 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "neap/clients")
-TOOLS = {"go": ["go"], "helm": ["go"], "kubectl": ["go"], "python": ["python3"], "node": ["node", "npm"],
+TOOLS = {"go": ["go"], "helm": ["go"], "python": ["python3"], "node": ["node", "npm"],
          "rust": ["cargo"], "java": ["javac", "mvn"]}
-SLOW = {"go", "helm", "kubectl", "rust", "java"}  # a first build takes minutes
+SLOW = {"go", "helm", "rust", "java"}  # a first build takes minutes
 COMMON = ["list", "create", "merge patch", "strategic merge patch", "watch", "resume from a resourceVersion",
           "resume after the server was killed", "exec", "exec: the exit code", "logs", "delete"]
 
@@ -76,6 +76,19 @@ def build(lang):
         with open(os.path.join(directory(lang), "stamp"), "w") as f:
             f.write(fingerprint(lang))
     return directory(lang)
+
+
+def build_all():
+    """Every client whose toolchain is here; a line each."""
+    code = 0
+    for lang in [x for x in TOOLS if os.path.isdir(os.path.join(HERE, x))]:
+        missing = [t for t in TOOLS[lang] if not shutil.which(t)]
+        try:
+            print("clients/%s: %s" % (lang, "needs " + missing[0] if missing else build(lang)), flush=True)
+        except RuntimeError as e:
+            code = 1
+            print("clients/%s: %s" % (lang, e), flush=True)
+    return code
 
 
 def restart(k):
@@ -160,3 +173,7 @@ def main(lang, argv, needed=COMMON, seconds=120, env=None):
     except Exception as e:  # a client that cannot even be started
         report.fail("clients/" + lang, repr(e))
     k.end(report)
+
+
+if __name__ == "__main__":
+    sys.exit(build_all())

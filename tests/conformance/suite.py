@@ -11,7 +11,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = "v1.37.2"
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "neap/conformance")
 BATCH = 6  # tests a process: few, so that none waits for the slow ones of another
-PROGRAMS = {"e2e": "e2e.test", "agnhost": "agnhost", "kube-scheduler": "kube-scheduler"}
+PROGRAMS = {"e2e": "e2e.test", "agnhost": "agnhost", "kube-scheduler": "kube-scheduler",
+            "kubectl": "kubectl"}
 CONTENT_TYPES = {"json": "application/json", "protobuf": "application/vnd.kubernetes.protobuf"}
 
 
