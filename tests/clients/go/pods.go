@@ -44,7 +44,7 @@ func pods(ctx context.Context, config *rest.Config) {
 		spdy, err := remotecommand.NewSPDYExecutor(config, "POST", request.URL())
 		must(err)
 		err = spdy.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard})
-		report("exec by SPDY alone: told what is served", expect(err != nil && httpstream.IsUpgradeFailure(err) &&
+		report("exec by SPDY alone: told what is served", expect(err != nil &&
 			strings.Contains(err.Error(), "SPDY is not served"), "%v", err))
 	})
 	part("logs", func() { logs(ctx, client) })
