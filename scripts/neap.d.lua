@@ -150,6 +150,17 @@ function neap.update(resource, namespace, name, object, subresource) end
 ---@return View?, ApiError?
 function neap.patch(resource, namespace, name, patch, subresource, type) end
 
+---Server-side apply: the object is made or changed so that it has what is said here; fields that this manager
+---applied before and does not name any more go. apiVersion and kind may be left out.
+---Source: Kubernetes documentation, "Server-Side Apply".
+---@param resource Resource
+---@param namespace? string
+---@param name string
+---@param object table only the fields that the manager wants
+---@param options { manager: string, force: boolean?, subresource: "status"|nil } force takes fields from other managers
+---@return View?, ApiError? Conflict names who has the fields
+function neap.apply(resource, namespace, name, object, options) end
+
 ---@param resource Resource
 ---@param namespace? string
 ---@param name string

@@ -22,7 +22,8 @@ static struct neap_apply_write describe(struct rest_write *w)
     struct neap_call *c = w->call;
     return (struct neap_apply_write){.kind = w->kind,
                                      .manager = manager_of(c),
-                                     .subresource = w->subresource ? w->subresource->name : NULL,
+                                     .subresource =
+                                         w->subresource ? w->subresource->name : w->managed_as,
                                      .now_ns = neap_clock_wall(rest_of(c)->options.clock),
                                      .forget = w->forget_managers,
                                      .force = c->options.force == 1};
@@ -116,45 +117,92 @@ static int check_options(struct neap_call *c, struct neap_err *err)
     return err->code ? rest_err_invalid(err, &options, "") : 0;
 }
 
-static int check_body(struct neap_call *c, struct apply *p, struct neap_err *err)
+static int check_body(struct neap_call *c, struct apply *p, const char *want_kind, const char *want,
+                      struct neap_err *err)
 {
-    char want[128];
     const char *kind = neap_json_str_at(p->config, "kind"),
                *version = neap_json_str_at(p->config, "apiVersion");
-    neap_kind_api_version(c->kind, want);
     if (!yyjson_mut_is_obj(p->config))
         return neap_err_set(err, NEAP_EBADREQUEST, "error decoding YAML: the patch is no object");
-    if (!rest_call_of(c)->subresource &&
-        (!neap_streq(kind, c->kind->kind) || !neap_streq(version, want)))
+    if (want_kind && (!neap_streq(kind, want_kind) || !neap_streq(version, want)))
         return neap_err_set(
             err, NEAP_EBADREQUEST, "the applied object is a %s of %s, not a %s of %s",
-            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", c->kind->kind, want);
+            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", want_kind, want);
     return 0;
 }
 
-void rest_apply(struct neap_call *c)
+/* Options and body; NULL: <c> is answered. */
+static struct rest_write *begin(struct neap_call *c, const char *want_kind, const char *want)
 {
     struct rest_write *w = rest_write_new(c);
     struct apply *p = neap_arena_calloc(c->arena, sizeof(*p));
     struct neap_decode_report report = {.arena = c->arena};
     if (!w || !p) {
         rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
-        return;
+        return NULL;
     }
     if (rest_negotiate(c, true, &c->err) || check_options(c, &c->err) ||
         neap_yaml_parse(c->arena, c->body ? c->body : "", c->body_len, &report, &p->doc, &c->err) ||
         rest_report_finish(c, &report, &c->err)) {
         rest_fail(c);
-        return;
+        return NULL;
     }
     p->config = yyjson_mut_doc_get_root(p->doc);
-    if (check_body(c, p, &c->err)) {
+    if (check_body(c, p, want_kind, want, &c->err)) {
+        rest_fail(c);
+        return NULL;
+    }
+    w->operation = REST_UPDATE;
+    w->change = change;
+    w->data = p;
+    return w;
+}
+
+void rest_apply(struct neap_call *c)
+{
+    char version[128];
+    neap_kind_api_version(c->kind, version);
+    struct rest_write *w = begin(c, rest_call_of(c)->subresource ? NULL : c->kind->kind, version);
+    if (!w)
+        return;
+    w->may_create = !w->subresource;
+    rest_write_start(w);
+}
+
+/* What a Scale says of its object: the names, the preconditions, spec.replicas. */
+static yyjson_mut_val *config_of_scale(yyjson_mut_doc *doc, const struct neap_kind *kind,
+                                       yyjson_mut_val *scale)
+{
+    static const char *const kept[] = {"metadata.name", "metadata.namespace", "metadata.uid",
+                                       "metadata.resourceVersion", "spec.replicas"};
+    yyjson_mut_val *config = yyjson_mut_obj(doc), *v;
+    char version[128];
+    neap_kind_api_version(kind, version);
+    neap_json_set_at(doc, config, "apiVersion", yyjson_mut_strcpy(doc, version));
+    neap_json_set_at(doc, config, "kind", yyjson_mut_str(doc, kind->kind));
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(kept); i++)
+        if ((v = neap_json_at(scale, kept[i])))
+            neap_json_set_at(doc, config, kept[i], yyjson_mut_val_mut_copy(doc, v));
+    return config;
+}
+
+void rest_apply_scale(struct neap_call *c,
+                      void (*reply)(struct rest_write *w, struct neap_object *o))
+{
+    struct rest_write *w = begin(c, "Scale", "autoscaling/v1");
+    if (!w)
+        return;
+    struct apply *p = w->data;
+    const struct neap_type *type = neap_type_by_name("io.k8s.api.autoscaling.v1.Scale");
+    struct neap_decode_report report = {.arena = c->arena};
+    if (neap_kind_decode(p->doc, p->config, type, c->options.field_validation, &report, &c->err) ||
+        rest_report_finish(c, &report, &c->err)) {
         rest_fail(c);
         return;
     }
-    w->operation = REST_UPDATE;
-    w->may_create = !w->subresource;
-    w->change = change;
-    w->data = p;
+    p->config = config_of_scale(p->doc, c->kind, p->config);
+    w->subresource = NULL;
+    w->managed_as = "scale";
+    w->reply = reply;
     rest_write_start(w);
 }

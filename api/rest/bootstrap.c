@@ -158,6 +158,25 @@ static void ensure_service(struct bootstrap *b, struct neap_snapshot *s)
     ensure(b, s, json);
 }
 
+/* The range that Services get their addresses from, as an object. */
+static void ensure_service_cidr(struct bootstrap *b, struct neap_snapshot *s)
+{
+    NEAP_CLEANUP_BUF struct neap_buf json = NEAP_BUF_INIT;
+    const char *cidrs = b->rest->options.service_cidr;
+    if (!cidrs || !*cidrs)
+        return;
+    neap_buf_str(&json, "{\"kind\":\"ServiceCIDR\",\"apiVersion\":\"networking.k8s.io/v1\","
+                        "\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{\"cidrs\":[");
+    for (const char *at = cidrs, *end; *at; at = *end ? end + 1 : end) {
+        end = strchrnul(at, ',');
+        if (at > cidrs)
+            neap_buf_char(&json, ',');
+        neap_buf_json_string(&json, at, (size_t)(end - at));
+    }
+    neap_buf_str(&json, "]}}");
+    ensure(b, s, json.data);
+}
+
 /* Made or corrected: the address may differ from the last start's. */
 static void write_endpoint(struct bootstrap *b, struct neap_snapshot *s, const char *group,
                            const char *resource, const char *json, const char *mark)
@@ -217,6 +236,7 @@ static void next_phase(struct bootstrap *b)
     }
     if (b->phase++ == 0) {
         ensure_namespaces(b, s);
+        ensure_service_cidr(b, s);
         for (const char *const *o = rest_bootstrap_objects; *o; o++)
             if (strstr(*o, "\"namespace\":") == NULL)
                 ensure(b, s, *o);

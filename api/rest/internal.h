@@ -134,6 +134,8 @@ void rest_create(struct neap_call *c);
 void rest_update(struct neap_call *c);
 void rest_patch(struct neap_call *c);
 void rest_apply(struct neap_call *c);
+/* Apply of a Scale: to the object's spec.replicas. */
+void rest_apply_scale(struct neap_call *c, void (*reply)(struct rest_write *w, struct neap_object *o));
 /* ---- apply.c ---- */
 /* Sets managedFields of w->root for any write but an apply. */
 void rest_managed(struct rest_write *w);
@@ -180,6 +182,7 @@ struct rest_write {
     void *data; /* of change, reply and rename */
     bool may_create;
     bool applied;         /* change() has seen to managedFields */
+    const char *managed_as; /* the subresource that managedFields name when <subresource> is NULL; or NULL */
     bool forget_managers; /* the client sent managedFields: [] */
     bool binding;         /* the one write that may set a pod's node */
     bool delete_now;      /* change() said so, or the last finalizer went */

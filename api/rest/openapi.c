@@ -1,4 +1,4 @@
-/* /openapi/v3, its documents by group-version, and /openapi/v2 as JSON. Made on first use, then kept.
+/* /openapi/v3, its documents by group-version, and /openapi/v2 as JSON and protobuf. Made on first use, then kept.
  * Source: OpenAPI 3.0, Swagger 2.0; Kubernetes documentation, "The Kubernetes API: OpenAPI". */
 #include "openapi.h"
 
@@ -28,7 +28,7 @@ static bool belongs(const struct neap_kind *k, const char *path)
     return served(k) && (!path || strcmp(own, path) == 0);
 }
 
-static char *document(struct neap_rest *r, int version, const char *path)
+static char *document_json(struct neap_rest *r, int version, const char *path)
 {
     struct neap_buf out = NEAP_BUF_INIT;
     struct openapi_writer w = {.out = &out, .version = version};
@@ -50,30 +50,58 @@ static char *document(struct neap_rest *r, int version, const char *path)
     return neap_buf_take(&out);
 }
 
+/* A document as it is sent. */
+struct document {
+    char hash[20];
+    size_t len;
+    char data[];
+};
+
+static struct document *keep(struct neap_rest *r, const char *key, const char *data, size_t len)
+{
+    struct document *d = neap_malloc(sizeof(*d) + len + 1);
+    d->len = len;
+    memcpy(d->data, data, len);
+    d->data[len] = '\0';
+    snprintf(d->hash, sizeof(d->hash), "%016llX", (unsigned long long)neap_hash(data, len));
+    neap_map_set(&r->openapi, key, d);
+    return d;
+}
+
 /* The kept document; NULL: no such group-version. */
-static const char *kept(struct neap_rest *r, int version, const char *path)
+static const struct document *kept(struct neap_rest *r, int version, const char *path)
 {
     const char *key = path ? path : "v2";
-    char *doc = neap_map_get(&r->openapi, key);
+    struct document *doc = neap_map_get(&r->openapi, key);
     bool any = path == NULL;
     for (unsigned i = 0; !any && i < neap_kind_count; i++)
         any = belongs(neap_kinds[i], path);
     if (doc || !any)
         return doc;
-    doc = document(r, version, path);
-    neap_map_set(&r->openapi, key, doc);
+    char *text = document_json(r, version, path);
+    doc = keep(r, key, text, strlen(text));
+    free(text);
     return doc;
 }
 
-static void hash_of(const char *doc, char out[20])
+/* Version 2 as protobuf; NULL: <err> is set. */
+static const struct document *kept_protobuf(struct neap_rest *r, struct neap_err *err)
 {
-    snprintf(out, 20, "%016llX", (unsigned long long)neap_hash(doc, strlen(doc)));
+    static const char key[] = "v2 protobuf";
+    struct document *doc = neap_map_get(&r->openapi, key);
+    if (doc)
+        return doc;
+    NEAP_CLEANUP_BUF struct neap_buf out = NEAP_BUF_INIT;
+    char *text = document_json(r, 2, NULL);
+    int rc = openapi_protobuf(&out, text, strlen(text), err);
+    free(text);
+    return rc ? NULL : keep(r, key, out.data, out.len);
 }
 
 static void index_v3(struct neap_call *c)
 {
     struct neap_buf *out = &c->reply_buf;
-    char last[160] = "", path[160], hash[20];
+    char last[160] = "", path[160];
     bool first = true;
     neap_buf_str(out, "{\"paths\":{");
     for (unsigned i = 0; i < neap_kind_count; i++) {
@@ -83,9 +111,8 @@ static void index_v3(struct neap_call *c)
         if (strcmp(path, last) == 0)
             continue;
         strcpy(last, path);
-        hash_of(kept(rest_of(c), 3, path), hash);
         neap_buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}",
-                        first ? "" : ",", path, path, hash);
+                        first ? "" : ",", path, path, kept(rest_of(c), 3, path)->hash);
         first = false;
     }
     neap_buf_str(out, "}}");
@@ -100,35 +127,56 @@ static const char *header(const struct neap_call *c, const char *name)
     return NULL;
 }
 
-static void answer(struct neap_call *c, const char *doc)
+static void answer(struct neap_call *c, const struct document *doc, const char *type)
 {
-    char hash[20];
     struct neap_header *h = neap_arena_calloc(c->arena, 3 * sizeof(*h));
     const char *asked = header(c, "if-none-match");
-    hash_of(doc, hash);
     if (h) {
-        h[0] = (struct neap_header){"etag", neap_arena_printf(c->arena, "\"%s\"", hash)};
+        h[0] = (struct neap_header){"etag", neap_arena_printf(c->arena, "\"%s\"", doc->hash)};
         h[1] = (struct neap_header){"vary", "Accept"};
         c->reply_headers = h;
     }
-    c->reply_type = "application/json";
-    c->status = 200;
-    if (asked && strstr(asked, hash)) {
-        c->status = 304;
-        c->reply = "";
-    } else {
-        c->reply = doc;
-        c->reply_len = strlen(doc);
-    }
+    c->reply_type = type;
+    c->status = asked && strstr(asked, doc->hash) ? 304 : 200;
+    c->reply = c->status == 304 ? "" : doc->data;
+    c->reply_len = c->status == 304 ? 0 : doc->len;
     rest_finish(c);
+}
+
+/* The first of the forms that is served, in the order of Accept: JSON or protobuf of version 2. */
+static void version_2(struct neap_call *c)
+{
+    struct neap_accept *accepts;
+    unsigned n = neap_wire_accept_parse(c->arena, c->accept, &accepts);
+    for (unsigned i = 0; i < n; i++) {
+        if (accepts[i].media == NEAP_MEDIA_JSON) {
+            answer(c, kept(rest_of(c), 2, NULL), "application/json");
+            return;
+        }
+        if (accepts[i].media != NEAP_MEDIA_OPENAPI_V2)
+            continue;
+        const struct document *doc = kept_protobuf(rest_of(c), &c->err);
+        if (doc)
+            answer(c, doc, NEAP_OPENAPI_V2_MEDIA_TYPE);
+        else
+            rest_fail(c);
+        return;
+    }
+    neap_err_set(&c->err, NEAP_ENOTACCEPTABLE,
+                 "only the following media types are accepted: "
+                 "application/json, " NEAP_OPENAPI_V2_MEDIA_TYPE);
+    rest_fail(c);
 }
 
 bool rest_openapi(struct neap_call *c)
 {
-    const char *p = c->path, *doc = NULL;
+    const char *p = c->path;
     bool index = strcmp(p, "/openapi/v3") == 0 || strcmp(p, "/openapi/v3/") == 0;
-    bool v2 = strcmp(p, "/openapi/v2") == 0;
-    if (!index && !v2 && !neap_startswith(p, "/openapi/v3/"))
+    if (strcmp(p, "/openapi/v2") == 0) {
+        version_2(c);
+        return true;
+    }
+    if (!index && !neap_startswith(p, "/openapi/v3/"))
         return false;
     if (rest_negotiate(c, false, &c->err)) {
         rest_fail(c);
@@ -138,9 +186,9 @@ bool rest_openapi(struct neap_call *c)
         index_v3(c);
         return true;
     }
-    doc = v2 ? kept(rest_of(c), 2, NULL) : kept(rest_of(c), 3, p + 12);
+    const struct document *doc = kept(rest_of(c), 3, p + 12);
     if (!doc)
         return false;
-    answer(c, doc);
+    answer(c, doc, "application/json");
     return true;
 }

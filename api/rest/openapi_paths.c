@@ -19,7 +19,17 @@ static void parameter(struct neap_buf *out, int version, const char *name, const
     *first = false;
 }
 
-static void parameters(struct openapi_writer *w, const struct operation *o)
+static void body_parameter(struct openapi_writer *w, const struct operation *o, const char *schema)
+{
+    neap_buf_str(w->out, "{\"name\":\"body\",\"in\":\"body\",\"required\":true,\"schema\":{");
+    if (o->bit == NEAP_VERB_PATCH)
+        neap_buf_str(w->out, "\"type\":\"object\"");
+    else
+        openapi_ref(w, schema);
+    neap_buf_str(w->out, "}}");
+}
+
+static void parameters(struct openapi_writer *w, const struct operation *o, const char *schema)
 {
     static const struct {
         unsigned verbs;
@@ -45,6 +55,10 @@ static void parameters(struct openapi_writer *w, const struct operation *o)
     };
     bool first = true;
     neap_buf_str(w->out, ",\"parameters\":[");
+    if (w->version == 2 && o->body) {
+        body_parameter(w, o, schema);
+        first = false;
+    }
     for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
         if (rows[i].verbs & o->bit)
             parameter(w->out, w->version, rows[i].name, "query", rows[i].type, &first);
@@ -110,7 +124,7 @@ static void operation(struct openapi_writer *w, const struct neap_kind *k,
                     *first ? "" : ",", o->method, o->action, k->version, k->kind, what, o->action,
                     group, version, kind);
     *first = false;
-    parameters(w, o);
+    parameters(w, o, schema);
     body(w, o, schema);
     response(w, o, schema);
     neap_buf_char(w->out, '}');

@@ -147,6 +147,10 @@ void rest_scale(struct neap_call *c)
         rest_fail(c);
         return;
     }
+    if (c->verb == NEAP_PATCH && c->patch_type == NEAP_PATCH_T_APPLY) {
+        rest_apply_scale(c, reply);
+        return;
+    }
     struct rest_write *w = rest_write_new(c);
     struct scale *p = neap_arena_calloc(c->arena, sizeof(*p));
     int rc;
@@ -158,12 +162,13 @@ void rest_scale(struct neap_call *c)
         rc = neap_json_parse(c->arena, c->body ? c->body : "", c->body_len, NULL, &p->doc, &c->err);
         if (!rc)
             p->patch = yyjson_mut_doc_get_root(p->doc);
-        if (!rc && (c->patch_type == NEAP_PATCH_T_NONE || c->patch_type == NEAP_PATCH_T_APPLY))
+        if (!rc && c->patch_type == NEAP_PATCH_T_NONE)
             rc = neap_err_set(
                 &c->err, NEAP_EUNSUPPORTEDMEDIATYPE,
                 "the body of the request was in an unknown format - accepted media "
                 "types include: application/json-patch+json, "
-                "application/merge-patch+json, application/strategic-merge-patch+json");
+                "application/merge-patch+json, application/strategic-merge-patch+json, "
+                "application/apply-patch+yaml");
     } else {
         rc = rest_body_object(c, c->kind, scale_type(), "Scale", &p->doc, &c->err);
         if (!rc)
@@ -175,6 +180,7 @@ void rest_scale(struct neap_call *c)
     }
     w->operation = REST_UPDATE;
     w->subresource = NULL; /* what changes is the object's own spec */
+    w->managed_as = "scale";
     w->change = change;
     w->reply = reply;
     w->data = p;

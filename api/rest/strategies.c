@@ -181,23 +181,6 @@ static int job_create(struct rest_write *w, struct neap_err *err)
     return 0;
 }
 
-/* ---- certificate signing requests: who asks is written by the server ---- */
-
-static int csr_create(struct rest_write *w, struct neap_err *err)
-{
-    const struct neap_identity *id = w->call->identity;
-    yyjson_mut_val *groups = yyjson_mut_arr(w->doc);
-    (void)err;
-    if (!id)
-        return 0;
-    for (const char *const *g = id->groups; g && *g; g++)
-        yyjson_mut_arr_append(groups, text(w, *g));
-    set(w, "spec.username", text(w, id->user));
-    set(w, "spec.uid", id->uid && *id->uid ? text(w, id->uid) : NULL);
-    set(w, "spec.groups", yyjson_mut_arr_size(groups) ? groups : NULL);
-    return 0;
-}
-
 /* ---- volumes: kept while used (StorageObjectInUseProtection) ---- */
 
 static void add_finalizer(struct rest_write *w, const char *name)
@@ -262,6 +245,6 @@ const struct rest_strategy rest_strategies[] = {
     {"", "persistentvolumeclaims", pvc_create, NULL},
     {"apps", "daemonsets", daemon_set_create, daemon_set_update},
     {"batch", "jobs", job_create, NULL},
-    {"certificates.k8s.io", "certificatesigningrequests", csr_create, NULL},
+    {"certificates.k8s.io", "certificatesigningrequests", rest_csr_create, rest_csr_update},
     {0},
 };

@@ -12,6 +12,10 @@ struct rest_strategy {
 /* Ended by a NULL resource. */
 extern const struct rest_strategy rest_strategies[];
 
+/* strategy_csr.c */
+int rest_csr_create(struct rest_write *w, struct neap_err *err);
+int rest_csr_update(struct rest_write *w, struct neap_err *err);
+
 /* Kubernetes' quality of service class of a pod's spec. */
 const char *rest_pod_qos(yyjson_mut_val *spec);
 

@@ -14,6 +14,8 @@ static const struct {
     {"application/json", NEAP_MEDIA_JSON},
     {"application/yaml", NEAP_MEDIA_YAML},
     {"application/vnd.kubernetes.protobuf", NEAP_MEDIA_PROTOBUF},
+    {"application/com.github.proto-openapi.spec.v2.v1.0+protobuf", NEAP_MEDIA_OPENAPI_V2},
+    {"application/com.github.proto-openapi.spec.v2@v1.0+protobuf", NEAP_MEDIA_OPENAPI_V2},
     {"*/*", NEAP_MEDIA_JSON},
     {"application/*", NEAP_MEDIA_JSON},
     {"text/plain", NEAP_MEDIA_TEXT},

@@ -40,13 +40,24 @@ struct dedupe {
 
 static void walk(struct dedupe *d, yyjson_mut_val *v);
 
-static void report_duplicate(struct dedupe *d, const char *key)
+/* <stays>: the last of the equal keys, where a reader of the tree meets it. What was found below the
+ * earlier ones, which go, is met there too. */
+static void report_duplicate(struct dedupe *d, yyjson_mut_val *stays)
 {
-    if (!d->report || !d->report->arena)
+    struct neap_decode_report *r = d->report;
+    if (!r || !r->arena)
         return;
-    neap_json_report(d->report, neap_arena_printf(d->report->arena, "duplicate field \"%s%s%s\"",
-                                                  d->path.len ? d->path.data : "",
-                                                  d->path.len ? "." : "", key));
+    char *text =
+        neap_arena_printf(r->arena, "duplicate field \"%s%s%s\"", d->path.len ? d->path.data : "",
+                          d->path.len ? "." : "", yyjson_mut_get_str(stays));
+    size_t len = text ? strlen(text) - 1 : 0;
+    for (unsigned i = 0; text && i < r->count; i++)
+        if (strncmp(r->unknown[i], text, len) == 0 && strchr(".[", r->unknown[i][len]))
+            r->key[i] = stays;
+    unsigned before = r->count;
+    neap_json_report(r, text);
+    if (r->count > before)
+        r->key[before] = stays;
 }
 
 /* Removes earlier pairs whose key comes again. A small object is compared pair by pair, a big one by a
@@ -78,12 +89,15 @@ static void drop_duplicates(struct dedupe *d, yyjson_mut_val *obj)
     struct neap_map last = NEAP_MAP_INIT; /* key -> its last key value */
     it = yyjson_mut_obj_iter_with(obj);
     for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));)
-        if (neap_map_setn(&last, yyjson_mut_get_str(k), yyjson_mut_get_len(k), k))
-            report_duplicate(d, yyjson_mut_get_str(k));
+        neap_map_setn(&last, yyjson_mut_get_str(k), yyjson_mut_get_len(k), k);
     it = yyjson_mut_obj_iter_with(obj);
-    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));)
-        if (neap_map_getn(&last, yyjson_mut_get_str(k), yyjson_mut_get_len(k)) != k)
-            yyjson_mut_obj_iter_remove(&it);
+    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
+        yyjson_mut_val *stays = neap_map_getn(&last, yyjson_mut_get_str(k), yyjson_mut_get_len(k));
+        if (stays == k)
+            continue;
+        report_duplicate(d, stays);
+        yyjson_mut_obj_iter_remove(&it);
+    }
     neap_map_done(&last, NULL);
 }
 

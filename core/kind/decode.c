@@ -5,6 +5,7 @@ struct decoder {
     yyjson_mut_doc *doc;
     enum neap_field_validation fv;
     struct neap_decode_report *report;
+    unsigned placed, duplicates; /* findings in their final place; duplicates that are not yet */
     struct neap_err *err;
 };
 
@@ -80,6 +81,18 @@ static int wrong_type(struct decoder *d, yyjson_mut_val *v, const struct neap_sh
     return rc;
 }
 
+/* Puts the finding <from> behind those that have their place. */
+static void place(struct decoder *d, unsigned from)
+{
+    struct neap_decode_report *r = d->report;
+    char *text = r->unknown[from];
+    unsigned to = d->placed++;
+    memmove(&r->unknown[to + 1], &r->unknown[to], (from - to) * sizeof(r->unknown[0]));
+    memmove(&r->key[to + 1], &r->key[to], (from - to) * sizeof(r->key[0]));
+    r->unknown[to] = text;
+    r->key[to] = NULL;
+}
+
 static void report_unknown(struct decoder *d, const struct kind_path *path)
 {
     struct neap_decode_report *r = d->report;
@@ -88,9 +101,23 @@ static void report_unknown(struct decoder *d, const struct kind_path *path)
     struct neap_buf where = NEAP_BUF_INIT;
     neap_kind_path_write(path, &where, false);
     char *text = neap_arena_printf(r->arena, "unknown field \"%s\"", where.len ? where.data : "");
-    if (text)
+    if (text) {
         r->unknown[r->count++] = text;
+        place(d, r->count - 1);
+    }
     neap_buf_done(&where);
+}
+
+/* Duplicates were found before anything unknown was; a reader wants both in the document's order, as
+ * Kubernetes' decoder has them: those met at <key> take their place. */
+static void place_duplicates(struct decoder *d, const yyjson_mut_val *key)
+{
+    struct neap_decode_report *r = d->report;
+    for (unsigned i = d->placed; d->duplicates && i < r->count; i++)
+        if (r->key[i] == key) {
+            place(d, i);
+            d->duplicates--;
+        }
 }
 
 /* ---- values ------------------------------------------------------------------------------------ */
@@ -132,6 +159,7 @@ static int decode_struct(struct decoder *d, yyjson_mut_val *v, const struct neap
         const char *key = yyjson_mut_get_str(k);
         size_t len = yyjson_mut_get_len(k);
         struct kind_path here = {.up = path, .name = key, .name_len = len};
+        place_duplicates(d, k);
         const struct neap_field *f = neap_type_field(type, key, len);
         yyjson_mut_val *child = yyjson_mut_obj_iter_get_val(k);
         if (!f) {
@@ -218,6 +246,7 @@ static int decode_map(struct decoder *d, yyjson_mut_val *v, const struct neap_sh
                                  .name = yyjson_mut_get_str(k),
                                  .name_len = yyjson_mut_get_len(k),
                                  .key = true};
+        place_duplicates(d, k);
         int rc = decode_item(d, yyjson_mut_obj_iter_get_val(k), shape->item, milli, holder, &here);
         if (rc)
             return rc;
@@ -264,5 +293,8 @@ int neap_kind_decode(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct nea
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "json: cannot unmarshal %s into Go value of type %s",
                             neap_json_type_name(root), short_type(type->name, true));
+    while (report && d.placed < report->count && !report->key[d.placed])
+        d.placed++;
+    d.duplicates = report ? report->count - d.placed : 0;
     return decode_struct(&d, root, type, NULL);
 }

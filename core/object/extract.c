@@ -85,20 +85,33 @@ static int read_owners(struct neap_extract *x, yyjson_val *owners, struct neap_e
     return 0;
 }
 
-static yyjson_val *value_at(yyjson_val *v, const char *path)
+static yyjson_val *value_at(yyjson_val *v, const char *path, const char *end)
 {
-    while (v && *path) {
-        size_t n = strcspn(path, ".");
+    while (v && path < end) {
+        const char *dot = memchr(path, '.', (size_t)(end - path));
+        size_t n = (size_t)((dot ? dot : end) - path);
         v = yyjson_obj_getn(v, path, n);
-        path += n + (path[n] == '.');
+        path += n + (dot != NULL);
     }
     return v;
+}
+
+/* The first of "a.b|c" that is there and not "". */
+static yyjson_val *first_at(yyjson_val *root, const char *paths)
+{
+    for (;;) {
+        const char *end = strchrnul(paths, '|');
+        yyjson_val *v = value_at(root, paths, end);
+        if (!*end || (v && !yyjson_equals_str(v, "")))
+            return v;
+        paths = end + 1;
+    }
 }
 
 /* Scalars as the selector writes them. */
 static struct neap_str *selectable_value(yyjson_val *root, const struct neap_selectable *sel)
 {
-    yyjson_val *v = value_at(root, sel->from ? sel->from : sel->path);
+    yyjson_val *v = first_at(root, sel->from ? sel->from : sel->path);
     char text[32];
     if (yyjson_is_str(v) && yyjson_get_len(v))
         return intern_val(v);

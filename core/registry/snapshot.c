@@ -134,9 +134,9 @@ void neap_snapshot_hold(struct neap_registry *r, struct neap_snapshot *s)
     size_t i = r->held_count;
     while (i > 0 && r->held[i - 1].snapshot->revision > s->revision)
         i--;
-    if (i > 0 && r->held[i - 1].snapshot == s) {
-        r->held[i - 1].until = until;
-    } else {
+    /* One that is held already keeps its end: a reader that comes again and again would keep old
+     * objects for ever, where Kubernetes compacts. */
+    if (i == 0 || r->held[i - 1].snapshot != s) {
         r->held = neap_grow(r->held, &r->held_cap, r->held_count, sizeof(*r->held));
         memmove(&r->held[i + 1], &r->held[i], (r->held_count - i) * sizeof(*r->held));
         r->held[i] = (struct neap_held){s, until};

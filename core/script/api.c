@@ -400,6 +400,50 @@ static int api_patch(lua_State *l)
     return send(l, w);
 }
 
+/* The table at <index> once more with apiVersion and kind; nothing deeper is copied. */
+static void push_whole(lua_State *l, int index, const struct neap_kind *k)
+{
+    char version[160];
+    luaL_checktype(l, index, LUA_TTABLE);
+    lua_newtable(l);
+    lua_pushnil(l);
+    while (lua_next(l, index)) {
+        lua_pushvalue(l, -2);
+        lua_insert(l, -2);
+        lua_rawset(l, -4);
+    }
+    neap_kind_api_version(k, version);
+    lua_pushstring(l, version);
+    lua_setfield(l, -2, "apiVersion");
+    lua_pushstring(l, k->kind);
+    lua_setfield(l, -2, "kind");
+}
+
+/* neap.apply(kind, namespace, name, object, {manager=, force=, subresource=}): server-side apply */
+static int api_apply(lua_State *l)
+{
+    static const char *const subs[] = {"status", NULL};
+    const struct neap_kind *k = check_kind(l, 1);
+    luaL_checktype(l, 5, LUA_TTABLE);
+    lua_settop(l, 5);
+    const char *manager = string_field(l, 5, "manager"), *sub = string_field(l, 5, "subresource");
+    if (!manager || !*manager)
+        return luaL_argerror(l, 5, "manager = the name that owns the fields");
+    if (sub && strcmp(sub, subs[0]) != 0)
+        return luaL_argerror(l, 5, "subresource is \"status\" or none");
+    lua_getfield(l, 5, "force");
+    bool force = lua_toboolean(l, -1);
+    push_whole(l, 4, k);
+    struct write_request *w =
+        request_new(l, NEAP_PATCH, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
+    w->request.subresource = sub ? subs[0] : NULL;
+    w->request.patch_type = NEAP_PATCH_T_APPLY;
+    w->request.options.field_manager = manager; /* on this coroutine's stack until the answer */
+    w->request.options.force = force;
+    set_body(l, w, lua_gettop(l));
+    return send(l, w);
+}
+
 /* neap.delete(kind, namespace, name [, {uid=, grace=, propagation=}]) */
 static int api_delete(lua_State *l)
 {
@@ -635,6 +679,7 @@ void script_api_open(struct neap_script *s)
                                          {"create", api_create},
                                          {"update", api_update},
                                          {"patch", api_patch},
+                                         {"apply", api_apply},
                                          {"delete", api_delete},
                                          {"edit", api_edit},
                                          {"array", api_array},

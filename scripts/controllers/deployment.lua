@@ -1,6 +1,7 @@
 -- Deployment: ReplicaSets by template, moved from one to the next. Source: Kubernetes documentation, "Deployments".
-local workload = require("workload")
-local HASH, REVISION = "pod-template-hash", "deployment.kubernetes.io/revision"
+local workload, rollout = require("workload"), require("rollout")
+local HASH, REVISION, HISTORY = "pod-template-hash", "deployment.kubernetes.io/revision",
+  "deployment.kubernetes.io/revision-history"
 local KIND = "apps/v1/replicasets"
 
 -- The template without the label that tells sets apart.
@@ -16,17 +17,14 @@ local function revision_of(rs)
   return tonumber(rs.metadata.annotations and rs.metadata.annotations[REVISION]) or 0
 end
 
+local function oldest_first(a, b)
+  local x, y = neap.seconds(a.metadata.creationTimestamp) or 0, neap.seconds(b.metadata.creationTimestamp) or 0
+  return x < y or (x == y and a.metadata.name < b.metadata.name)
+end
+
 local function sets_of(d)
-  local own = {}
-  for _, rs in ipairs(neap.list(KIND, { owner = d.metadata.uid })) do
-    if rs.metadata.namespace == d.metadata.namespace then
-      own[#own + 1] = rs
-    end
-  end
-  table.sort(own, function(a, b)
-    local x, y = neap.seconds(a.metadata.creationTimestamp) or 0, neap.seconds(b.metadata.creationTimestamp) or 0
-    return x < y or (x == y and a.metadata.name < b.metadata.name)
-  end)
+  local own = workload.claim(KIND, d, d.spec.selector)
+  table.sort(own, oldest_first)
   return own
 end
 
@@ -53,50 +51,11 @@ end
 
 local function copied_annotations(d)
   local out = workload.without(d.metadata.annotations, "kubectl.kubernetes.io/last-applied-configuration")
-  out[REVISION] = nil
+  for _, k in ipairs { REVISION, HISTORY, "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas", "deprecated.deployment.rollback.to" } do
+    out[k] = nil
+  end
   return out
-end
-
-local function surge(d)
-  local r, n = d.spec.strategy.rollingUpdate, d.spec.replicas or 1
-  if d.spec.strategy.type == "Recreate" then
-    return 0, n
-  end
-  local up = workload.portion(r and r.maxSurge or "25%", n, true)
-  local down = workload.portion(r and r.maxUnavailable or "25%", n, false)
-  if up == 0 and down == 0 then
-    down = 1
-  end
-  return up, math.min(down, n)
-end
-
-local function total(sets, field)
-  local n = 0
-  for _, rs in ipairs(sets) do
-    n = n + ((field == "spec" and rs.spec.replicas or rs.status[field]) or 0)
-  end
-  return n
-end
-
-local function desired_annotations(d)
-  local up = surge(d)
-  return {
-    ["deployment.kubernetes.io/desired-replicas"] = tostring(d.spec.replicas or 1),
-    ["deployment.kubernetes.io/max-replicas"] = tostring((d.spec.replicas or 1) + up),
-  }
-end
-
-local function scale(d, rs, n)
-  if (rs.spec.replicas or 1) == n then
-    return rs
-  end
-  local before = rs.spec.replicas or 1
-  local patch = { metadata = { annotations = desired_annotations(d) }, spec = { replicas = n } }
-  local got = workload.check(neap.patch(KIND, rs.metadata.namespace, rs.metadata.name, patch))
-  local message = ("Scaled %s replica set %s from %d to %d"):format(before < n and "up" or "down", rs.metadata.name,
-    before, n)
-  workload.event(d, "Normal", "ScalingReplicaSet", message, "deployment-controller")
-  return got
 end
 
 local function create_set(d, sets, replicas)
@@ -111,7 +70,7 @@ local function create_set(d, sets, replicas)
     apiVersion = "apps/v1", kind = "ReplicaSet",
     metadata = {
       name = name, labels = template.metadata.labels, ownerReferences = { workload.owner(d) },
-      annotations = workload.merged(workload.merged(copied_annotations(d), desired_annotations(d)),
+      annotations = workload.merged(workload.merged(copied_annotations(d), rollout.annotations(d)),
         { [REVISION] = tostring(highest(sets) + 1) }),
     },
     spec = { replicas = replicas, selector = selector, template = template, minReadySeconds = d.spec.minReadySeconds },
@@ -128,58 +87,29 @@ local function create_set(d, sets, replicas)
   error(err.message, 0)
 end
 
--- The new set carries the highest revision; an older template that is wanted again moves to the front.
+-- The new set carries the highest revision, and the Deployment's annotations; an older template that is wanted
+-- again moves to the front.
 local function set_revision(d, new, old)
+  local have, annotations = new.metadata.annotations or {}, copied_annotations(d)
   local want = math.max(highest(old) + 1, revision_of(new))
   if revision_of(new) ~= want then
+    local before = have[REVISION]
+    annotations[REVISION] = tostring(want)
+    annotations[HISTORY] = before and (have[HISTORY] and have[HISTORY] .. "," .. before or before) or nil
+  end
+  local changed = (new.spec.minReadySeconds or 0) ~= (d.spec.minReadySeconds or 0)
+  for k, v in pairs(annotations) do
+    changed = changed or have[k] ~= v
+  end
+  if changed then
     new = workload.check(neap.patch(KIND, new.metadata.namespace, new.metadata.name,
-      { metadata = { annotations = { [REVISION] = tostring(want) } } }))
+      { metadata = { annotations = annotations }, spec = { minReadySeconds = d.spec.minReadySeconds or 0 } }))
   end
   local text = new.metadata.annotations[REVISION]
   if not d.metadata.annotations or d.metadata.annotations[REVISION] ~= text then
     -- by way of status: a change of annotations through the main resource is a new generation
     workload.check(neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name,
       { metadata = { annotations = { [REVISION] = text } } }, "status"))
-  end
-  return new
-end
-
-local function rolling(d, new, old)
-  local n = d.spec.replicas or 1
-  local up, down = surge(d)
-  local all = total(old, "spec") + (new.spec.replicas or 1)
-  -- up: as far as the surge allows
-  if (new.spec.replicas or 1) > n then
-    new = scale(d, new, n)
-  elseif (new.spec.replicas or 1) < n then
-    local room = n + up - all
-    if room > 0 then
-      new = scale(d, new, math.min(n, (new.spec.replicas or 1) + room))
-    end
-  end
-  -- down: first what is not healthy, then as far as availability allows
-  local least = n - down
-  local unavailable = (new.spec.replicas or 1) - (new.status.availableReplicas or 0)
-  local may = total(old, "spec") + (new.spec.replicas or 1) - least - unavailable
-  if may <= 0 then -- also while the sets' status does not show yet what was scaled down
-    return new
-  end
-  for i, rs in ipairs(old) do
-    local sick = (rs.spec.replicas or 1) - (rs.status.availableReplicas or 0)
-    local cut = math.min(math.max(may, 0), math.max(sick, 0))
-    if cut > 0 then
-      old[i] = scale(d, rs, (rs.spec.replicas or 1) - cut)
-      may = may - cut
-    end
-  end
-  local available = (new.status.availableReplicas or 0) + total(old, "availableReplicas")
-  may = available - least
-  for i, rs in ipairs(old) do
-    local cut = math.min(math.max(may, 0), rs.spec.replicas or 1)
-    if cut > 0 then
-      old[i] = scale(d, rs, (rs.spec.replicas or 1) - cut)
-      may = may - cut
-    end
   end
   return new
 end
@@ -207,7 +137,7 @@ local function clean_up(d, old)
     return revision_of(a) < revision_of(b)
   end)
   for i = 1, #idle - limit do
-    workload.check(neap.delete(KIND, d.metadata.namespace, idle[i].metadata.name, { uid = idle[i].metadata.uid }), nil)
+    workload.except("NotFound", neap.delete(KIND, d.metadata.namespace, idle[i].metadata.name, { uid = idle[i].metadata.uid }))
   end
 end
 
@@ -215,12 +145,12 @@ local function write_status(d, new, old)
   local sets = { table.unpack(old) }
   sets[#sets + 1] = new
   local n = d.spec.replicas or 1
-  local _, down = surge(d)
-  local available, replicas = total(sets, "availableReplicas"), total(sets, "replicas")
+  local _, down = rollout.surge(d)
+  local available, replicas = rollout.total(sets, "availableReplicas"), rollout.total(sets, "replicas")
   local status = {
     observedGeneration = d.metadata.generation, replicas = replicas, updatedReplicas = new and new.status.replicas or 0,
-    readyReplicas = total(sets, "readyReplicas"), availableReplicas = available,
-    unavailableReplicas = math.max(0, math.max(n, total(sets, "spec")) - available),
+    readyReplicas = rollout.total(sets, "readyReplicas"), availableReplicas = available,
+    unavailableReplicas = math.max(0, rollout.total(sets, "spec") - available),
   }
   local conditions = neap.edit(d.status.conditions) or {}
   if available >= n - down then
@@ -229,6 +159,12 @@ local function write_status(d, new, old)
   else
     workload.set_condition(conditions, "Available", "False", "MinimumReplicasUnavailable",
       "Deployment does not have minimum availability.")
+  end
+  local failure = new and workload.condition(new, "ReplicaFailure")
+  if failure then
+    workload.set_condition(conditions, "ReplicaFailure", failure.status, failure.reason, failure.message)
+  else
+    conditions = workload.without_condition(conditions, "ReplicaFailure")
   end
   local complete = status.updatedReplicas == n and replicas == n and available == n
   local before = {}
@@ -275,11 +211,38 @@ local function write_status(d, new, old)
   return wait
 end
 
+-- Nothing new before the last old pod is gone.
+local function recreate(d, sets, new, old)
+  for i, rs in ipairs(old) do
+    old[i] = rollout.scale(d, rs, 0)
+  end
+  if not old_pods_left(old) then
+    local n = d.spec.replicas or 1
+    new = rollout.scale(d, set_revision(d, new or create_set(d, sets, n), old), n)
+    clean_up(d, old)
+  end
+  return new
+end
+
+local function rolling_update(d, sets, new, old)
+  if not new then
+    local n, up = d.spec.replicas or 1, rollout.surge(d)
+    new = create_set(d, sets, math.max(0, math.min(n, n + up - rollout.total(old, "spec"))))
+  end
+  new = rollout.step(d, set_revision(d, new, old), old)
+  clean_up(d, old)
+  return new
+end
+
 return neap.controller {
   name = "deployment",
   for_ = "apps/v1/deployments",
   owns = { KIND },
   watches = {
+    -- a set without a controller may be one that a Deployment wants
+    { KIND, workload.suitors("apps/v1/deployments", function(d)
+      return d.spec.selector
+    end) },
     -- Recreate waits for the last pod of the old sets
     { "v1/pods", function(pod, event)
       local ref = event == "DELETED" and workload.controller_of(pod)
@@ -295,25 +258,15 @@ return neap.controller {
     end
     local sets = sets_of(d)
     local new, old = split(d, sets)
-    local n = d.spec.replicas or 1
-    if not d.spec.paused then
-      if d.spec.strategy.type == "Recreate" then
-        for i, rs in ipairs(old) do
-          old[i] = scale(d, rs, 0)
-        end
-        if old_pods_left(old) then
-          return write_status(d, new, old)
-        end
-        new = new or create_set(d, sets, n)
-        new = scale(d, set_revision(d, new, old), n)
-      else
-        if not new then
-          local up = surge(d)
-          new = create_set(d, sets, math.max(0, math.min(n, n + up - total(old, "spec"))))
-        end
-        new = rolling(d, set_revision(d, new, old), old)
+    if d.spec.paused or rollout.resized(d, sets) then
+      rollout.resize(d, new, old)
+      if d.spec.paused then
+        clean_up(d, old)
       end
-      clean_up(d, old)
+    elseif d.spec.strategy.type == "Recreate" then
+      new = recreate(d, sets, new, old)
+    else
+      new = rolling_update(d, sets, new, old)
     end
     return write_status(d, new, old)
   end,

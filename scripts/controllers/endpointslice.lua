@@ -114,7 +114,7 @@ local function write_slices(service)
     end
   end
   for i = #want + 1, #have do
-    workload.check(neap.delete("discovery.k8s.io/v1/endpointslices", ns, have[i].metadata.name), nil)
+    workload.except("NotFound", neap.delete("discovery.k8s.io/v1/endpointslices", ns, have[i].metadata.name))
   end
 end
 
@@ -151,8 +151,7 @@ local function write_endpoints(service)
   local labels = workload.merged(service.metadata.labels,
     { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" })
   if not old then
-    workload.check(neap.create("v1/endpoints", ns, { metadata = { name = name, labels = labels }, subsets = subsets }),
-      nil)
+    workload.except("NotFound", neap.create("v1/endpoints", ns, { metadata = { name = name, labels = labels }, subsets = subsets }))
   elseif not neap.equal(old.subsets or {}, subsets) then
     workload.check(neap.update("v1/endpoints", ns, name, { metadata = { name = name, labels = labels }, subsets = subsets }))
   end

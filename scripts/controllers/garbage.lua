@@ -2,6 +2,7 @@
 -- Source: Kubernetes documentation, "Garbage Collection".
 local workload = require("workload")
 local FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+local RECHECK_S = 30
 
 local function kind_of(o)
   return neap.resource(o.apiVersion, o.kind)
@@ -37,8 +38,7 @@ local function without_finalizer(o, name)
       left[#left + 1] = f
     end
   end
-  local patch = { metadata = { uid = o.metadata.uid, finalizers = left } }
-  workload.check(neap.patch(kind_of(o), o.metadata.namespace, o.metadata.name, patch), nil, "NotFound")
+  workload.patch_as_seen(kind_of(o), o, { finalizers = left })
 end
 
 local function orphan(o)
@@ -49,56 +49,106 @@ local function orphan(o)
         refs[#refs + 1] = neap.edit(ref)
       end
     end
-    workload.check(neap.patch(kind_of(d), d.metadata.namespace, d.metadata.name,
-      { metadata = { uid = d.metadata.uid, ownerReferences = refs } }), nil, "NotFound")
+    workload.patch_as_seen(kind_of(d), d, { ownerReferences = refs })
   end
   without_finalizer(o, ORPHAN)
 end
 
-local function foreground(o)
-  local blocking = false
-  for _, d in ipairs(neap.owned(o.metadata.uid)) do
-    for _, ref in pairs(d.metadata.ownerReferences) do
-      blocking = blocking or (ref.uid == o.metadata.uid and ref.blockOwnerDeletion)
-    end
-    if not d.metadata.deletionTimestamp then
-      workload.check(neap.delete(kind_of(d), d.metadata.namespace, d.metadata.name,
-        { uid = d.metadata.uid, propagation = "Foreground" }), nil, "NotFound", "Conflict")
+local function deleted_in_foreground(o)
+  return o.metadata.deletionTimestamp ~= nil and has(o.metadata.finalizers, FOREGROUND)
+end
+
+local function set_owners(o, refs)
+  workload.patch_as_seen(kind_of(o), o, { ownerReferences = refs })
+end
+
+local function delete(o, policy)
+  workload.except("NotFound Conflict", neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
+    { uid = o.metadata.uid, propagation = policy }))
+end
+
+-- References by their owners: those that stay, and how many owners are gone or wait for their dependents.
+local function classify(o)
+  local solid, gone, waiting = neap.array {}, 0, 0
+  for _, ref in pairs(o.metadata.ownerReferences or {}) do
+    local exists, owner = owner_exists(ref, o.metadata.namespace)
+    if not exists then
+      gone = gone + 1
+    elseif owner and deleted_in_foreground(owner) then
+      waiting = waiting + 1
+    else
+      solid[#solid + 1] = neap.edit(ref)
     end
   end
-  if not blocking then
-    without_finalizer(o, FOREGROUND)
+  return solid, gone, waiting
+end
+
+-- A circle: what <o> owns waits for its own dependents, <o> perhaps among them. Nobody waits for <o> any more.
+local function unblock(o)
+  local refs, changed = neap.array {}, false
+  for _, ref in pairs(o.metadata.ownerReferences) do
+    local copy = neap.edit(ref)
+    changed = changed or copy.blockOwnerDeletion
+    copy.blockOwnerDeletion = copy.blockOwnerDeletion and false
+    refs[#refs + 1] = copy
+  end
+  if changed then
+    set_owners(o, refs)
   end
 end
 
--- An object none of whose owners is there goes; one that has some left loses the references to the others.
+-- An object none of whose owners stays goes; one that has some left loses the references to the others.
+-- Returns whether an owner that is being deleted in the foreground still has to wait for it.
 local function collect(o)
-  local solid, gone = 0, 0
-  for _, ref in pairs(o.metadata.ownerReferences or {}) do
-    if owner_exists(ref, o.metadata.namespace) then
-      solid = solid + 1
+  local solid, gone, waiting = classify(o)
+  if gone == 0 and waiting == 0 then
+    return false
+  end
+  if #solid > 0 then
+    set_owners(o, solid)
+    return false
+  end
+  if waiting == 0 then
+    delete(o, has(o.metadata.finalizers, ORPHAN) and "Orphan"
+      or has(o.metadata.finalizers, FOREGROUND) and "Foreground" or "Background")
+    return false
+  end
+  local dependents, circle = neap.owned(o.metadata.uid), false
+  for _, d in ipairs(dependents) do
+    circle = circle or deleted_in_foreground(d)
+  end
+  if circle then
+    unblock(o)
+  end
+  delete(o, #dependents > 0 and "Foreground" or "Background")
+  return not circle
+end
+
+local function blocks(d, owner)
+  for _, ref in pairs(d.metadata.ownerReferences) do
+    if ref.uid == owner.metadata.uid and ref.blockOwnerDeletion then
+      return true
+    end
+  end
+  return false
+end
+
+local function foreground(o)
+  local waits = false
+  for _, d in ipairs(neap.owned(o.metadata.uid)) do
+    if d.metadata.deletionTimestamp then
+      waits = waits or blocks(d, o)
+    elseif blocks(d, o) then
+      waits = collect(d) or waits
     else
-      gone = gone + 1
+      collect(d)
     end
   end
-  if gone == 0 then
-    return
+  if not waits then
+    without_finalizer(o, FOREGROUND)
+    return nil
   end
-  if solid == 0 then
-    local policy = has(o.metadata.finalizers, ORPHAN) and "Orphan"
-      or has(o.metadata.finalizers, FOREGROUND) and "Foreground" or "Background"
-    workload.check(neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
-      { uid = o.metadata.uid, propagation = policy }), nil, "NotFound", "Conflict")
-    return
-  end
-  local refs = neap.array {}
-  for _, ref in pairs(o.metadata.ownerReferences) do
-    if owner_exists(ref, o.metadata.namespace) then
-      refs[#refs + 1] = neap.edit(ref)
-    end
-  end
-  workload.check(neap.patch(kind_of(o), o.metadata.namespace, o.metadata.name,
-    { metadata = { uid = o.metadata.uid, ownerReferences = refs } }), nil, "NotFound")
+  return RECHECK_S -- a reference may be taken away without an event that names the owner
 end
 
 return neap.controller {
@@ -141,7 +191,7 @@ return neap.controller {
       if has(o.metadata.finalizers, ORPHAN) then
         orphan(o)
       elseif has(o.metadata.finalizers, FOREGROUND) then
-        foreground(o)
+        return foreground(o)
       end
     else
       collect(o)

@@ -55,8 +55,7 @@ local function set_conditions(ns, remaining)
     c.lastUpdateTime = nil
   end
   if changed then
-    workload.check(neap.patch("v1/namespaces", nil, ns.metadata.name, { status = { conditions = conditions } }, "status"),
-      nil, "NotFound")
+    workload.except("NotFound", neap.patch("v1/namespaces", nil, ns.metadata.name, { status = { conditions = conditions } }, "status"))
   end
 end
 
@@ -70,7 +69,7 @@ local function finalize(ns)
   local o = neap.edit(ns)
   o.spec.finalizers = left
   o.metadata.resourceVersion = nil
-  workload.check(neap.update("v1/namespaces", nil, ns.metadata.name, o, "finalize"), nil, "NotFound")
+  workload.except("NotFound", neap.update("v1/namespaces", nil, ns.metadata.name, o, "finalize"))
 end
 
 return neap.controller {
@@ -96,8 +95,7 @@ return neap.controller {
       if f.kind == "v1/pods" or not pods_left then
         for _, o in ipairs(f.objects) do
           if not o.metadata.deletionTimestamp then
-            workload.check(neap.delete(f.kind, name, o.metadata.name, { propagation = "Background" }), nil, "NotFound",
-              "Conflict")
+            workload.except("NotFound Conflict", neap.delete(f.kind, name, o.metadata.name, { propagation = "Background" }))
           end
         end
       end

@@ -70,8 +70,8 @@ local function write_taints(node, silent)
     taints[#taints + 1], changed = t, true
   end
   if changed then
-    workload.check(neap.patch("v1/nodes", nil, node.metadata.name,
-      { metadata = { resourceVersion = node.metadata.resourceVersion }, spec = { taints = taints } }), nil, "Conflict")
+    workload.except("Conflict", neap.patch("v1/nodes", nil, node.metadata.name,
+      { metadata = { resourceVersion = node.metadata.resourceVersion }, spec = { taints = taints } }))
   end
   return taints
 end
@@ -104,8 +104,8 @@ local function evict(node, taints)
         if not pod.metadata.deletionTimestamp and (not any or (left and left <= 0)) then
           workload.event(pod, "Normal", "TaintManagerEviction",
             ("Marking for deletion Pod %s/%s"):format(pod.metadata.namespace, pod.metadata.name), "taint-eviction-controller")
-          workload.check(neap.delete("v1/pods", pod.metadata.namespace, pod.metadata.name, { uid = pod.metadata.uid }), nil,
-            "NotFound", "Conflict")
+          workload.except("NotFound Conflict", neap.delete("v1/pods",
+            pod.metadata.namespace, pod.metadata.name, { uid = pod.metadata.uid }))
         elseif left and left > 0 then
           wait = math.min(wait or left, left)
         end

@@ -22,12 +22,12 @@ return neap.controller {
       return
     end
     if not neap.get("v1/serviceaccounts", name, "default") then
-      workload.check(neap.create("v1/serviceaccounts", name, { metadata = { name = "default" } }), nil, "AlreadyExists")
+      workload.except("AlreadyExists", neap.create("v1/serviceaccounts", name, { metadata = { name = "default" } }))
     end
     local cm = neap.get("v1/configmaps", name, "kube-root-ca.crt")
     local data = { ["ca.crt"] = neap.ca }
     if not cm then
-      workload.check(neap.create("v1/configmaps", name, {
+      workload.except("AlreadyExists", neap.create("v1/configmaps", name, {
         metadata = {
           name = "kube-root-ca.crt",
           annotations = {
@@ -36,7 +36,7 @@ return neap.controller {
           },
         },
         data = data,
-      }), nil, "AlreadyExists")
+      }))
     elseif not neap.equal(cm.data or {}, data) then
       workload.check(neap.patch("v1/configmaps", name, "kube-root-ca.crt", { data = data }))
     end

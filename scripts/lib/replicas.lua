@@ -7,23 +7,6 @@ local BURST = 500
 ---@param component string whose events these are
 ---@param selector_of fun(set: table): table as a LabelSelector
 return function(kind, component, selector_of)
-  -- Pods of the set: its own, and those without a controller that its selector matches (they are adopted).
-  local function claim(rs)
-    local pods = {}
-    for _, pod in ipairs(neap.list("v1/pods", { namespace = rs.metadata.namespace, selector = selector_of(rs) })) do
-      local ref = workload.controller_of(pod)
-      if ref and ref.uid == rs.metadata.uid then
-        pods[#pods + 1] = pod
-      elseif not ref and workload.active(pod) and not rs.metadata.deletionTimestamp then
-        local refs = neap.array(neap.edit(pod.metadata.ownerReferences) or {})
-        refs[#refs + 1] = workload.owner(rs)
-        local patch = { metadata = { uid = pod.metadata.uid, ownerReferences = refs } }
-        pods[#pods + 1] = workload.check(neap.patch("v1/pods", rs.metadata.namespace, pod.metadata.name, patch))
-      end
-    end
-    return pods
-  end
-
   -- Lower goes first when there are too many.
   local function rank(pod)
     local phases = { Pending = 0, Unknown = 1, Running = 2 }
@@ -108,11 +91,7 @@ return function(kind, component, selector_of)
     if failure then
       workload.set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", failure)
     else
-      for i = #conditions, 1, -1 do
-        if conditions[i].type == "ReplicaFailure" then
-          table.remove(conditions, i)
-        end
-      end
+      conditions = workload.without_condition(conditions, "ReplicaFailure")
     end
     status.conditions = #conditions > 0 and conditions or nil
     return status, wait
@@ -129,8 +108,8 @@ return function(kind, component, selector_of)
       return
     end
     status.conditions = status.conditions or neap.null
-    workload.check(neap.patch(kind, rs.metadata.namespace, rs.metadata.name, { status = status },
-      "status"), nil)
+    workload.except("NotFound", neap.patch(kind, rs.metadata.namespace, rs.metadata.name, { status = status },
+      "status"))
   end
 
   return neap.controller {
@@ -139,30 +118,14 @@ return function(kind, component, selector_of)
     owns = { "v1/pods" },
     watches = {
       -- a pod without a controller may be one that a set wants
-      { "v1/pods", function(pod)
-        if workload.controller_of(pod) or not pod.metadata.labels then
-          return nil
-        end
-        local keys = {}
-        for _, rs in ipairs(neap.list(kind, { namespace = pod.metadata.namespace })) do
-          if neap.matches(selector_of(rs), pod.metadata.labels) then
-            keys[#keys + 1] = rs.metadata.namespace .. "/" .. rs.metadata.name
-          end
-        end
-        return keys
-      end },
+      { "v1/pods", workload.suitors(kind, selector_of) },
     },
     reconcile = function(ns, name)
       local rs = neap.get(kind, ns, name)
       if not rs then
         return
       end
-      local pods, active, failure = claim(rs), {}, nil
-      for _, pod in ipairs(pods) do
-        if workload.active(pod) then
-          active[#active + 1] = pod
-        end
-      end
+      local active, failure = workload.claim("v1/pods", rs, selector_of(rs), workload.active), nil
       if not rs.metadata.deletionTimestamp then
         local missing = (rs.spec.replicas or 1) - #active
         if missing > 0 then

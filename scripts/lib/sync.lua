@@ -1,66 +1,61 @@
 -- Makes reconcile() of a controller's sync(parent, observed): the engine's declarative half. sync returns
--- {children = {...}, status = {...}, resync = seconds}; what is missing is created, what is owned and no longer wanted is
--- deleted, and the rest is merged against the last desired state (kept in memory: after a restart the
--- first pass only adds and changes).
+-- {children = {...}, status = {...}, resync = seconds}. What is owned and no longer wanted is deleted; children
+-- and status are written by server-side apply under the controller's name: what others set stays theirs, and a
+-- field that is no longer wanted goes, also after a restart.
 local workload = require("workload")
 
-local function diff(last, want, have)
-  local patch, any = {}, false
+-- Does <have> say all that <want> says? Lists are compared whole.
+local function covers(have, want)
+  if type(want) ~= "table" or #want > 0 or next(want) == nil or type(have) ~= "table" and type(have) ~= "userdata" then
+    return neap.equal(have, want)
+  end
   for k, v in pairs(want) do
-    if type(v) == "table" and #v == 0 and type(have) ~= "nil" and type(have[k]) ~= "nil" and next(v) ~= nil then
-      local inner = diff(last and last[k], v, have[k])
-      if inner then
-        patch[k], any = inner, true
-      end
-    elseif not neap.equal(v, have and have[k]) then
-      patch[k], any = v, true
+    if not covers(have[k], v) then
+      return false
     end
   end
-  for k in pairs(last or {}) do
-    if want[k] == nil and have and have[k] ~= nil then
-      patch[k], any = neap.null, true
-    end
-  end
-  return any and patch or nil
+  return true
 end
 
 return function(controller)
-  local last = {} -- uid of the parent -> key of the child -> what was wanted
+  local last = {} -- "namespace/name" of the parent -> what was applied: nothing is applied twice for nothing
 
-  local function apply(parent, children)
-    local ns, uid = parent.metadata.namespace, parent.metadata.uid
-    local before, wanted = last[uid] or {}, {}
+  local function owned_by(parent, child)
+    return workload.merged(child, { metadata = workload.merged(child.metadata, {
+      ownerReferences = neap.array { workload.owner(parent) },
+    }) })
+  end
+
+  local function apply(kind, ns, name, have, before, want, subresource)
+    if not (have and before and neap.equal(before, want) and covers(have, want)) then
+      workload.check(neap.apply(kind, ns, name, want,
+        { manager = controller.name, force = true, subresource = subresource }))
+    end
+  end
+
+  local function apply_children(parent, children, before, wanted)
+    local ns = parent.metadata.namespace
     for _, child in ipairs(children) do
       local kind = neap.resource(child.apiVersion, child.kind)
         or error("no kind " .. tostring(child.apiVersion) .. " " .. tostring(child.kind))
       local name = child.metadata.name
       local key = kind .. "/" .. name
-      wanted[key] = child
-      local have = neap.get(kind, ns, name)
-      if not have then
-        -- in a copy: what was wanted has no owner, and the next pass must not take it away
-        local metadata = workload.merged(child.metadata, { ownerReferences = { workload.owner(parent) } })
-        workload.check(neap.create(kind, ns, workload.merged(child, { metadata = metadata })))
-      else
-        local patch = diff(before[key], child, have)
-        if patch then
-          workload.check(neap.patch(kind, ns, name, patch))
-        end
-      end
+      wanted[key] = owned_by(parent, child)
+      apply(kind, ns, name, neap.get(kind, ns, name), before[key], wanted[key])
     end
     for _, kind in ipairs(controller.owns or {}) do
-      for _, o in ipairs(neap.list(kind, { owner = uid })) do
+      for _, o in ipairs(neap.list(kind, { owner = parent.metadata.uid })) do
         if not wanted[kind .. "/" .. o.metadata.name] and not o.metadata.deletionTimestamp then
-          workload.check(neap.delete(kind, ns, o.metadata.name, { uid = o.metadata.uid }))
+          workload.except("NotFound", neap.delete(kind, ns, o.metadata.name, { uid = o.metadata.uid }))
         end
       end
     end
-    last[uid] = wanted
   end
 
   return function(ns, name)
-    local parent = neap.get(controller.for_, ns, name)
+    local parent, key = neap.get(controller.for_, ns, name), (ns or "") .. "/" .. name
     if not parent or parent.metadata.deletionTimestamp then
+      last[key] = nil
       return
     end
     local observed = {}
@@ -68,12 +63,15 @@ return function(controller)
       observed[kind] = neap.list(kind, { owner = parent.metadata.uid })
     end
     local result = controller.sync(parent, observed) or {}
+    local before, wanted = last[key] or {}, {}
     if result.children then
-      apply(parent, result.children)
+      apply_children(parent, result.children, before, wanted)
     end
-    if result.status and diff(nil, result.status, parent.status) then
-      workload.check(neap.patch(controller.for_, ns, name, { status = result.status }, "status"))
+    if result.status then
+      wanted.status = { status = result.status }
+      apply(controller.for_, ns, name, parent, before.status, wanted.status, "status")
     end
+    last[key] = wanted
     return result.resync
   end
 end

@@ -74,17 +74,29 @@ function workload.merged(a, b)
   return out
 end
 
----An error of the API unless it is one of those reasons.
-function workload.check(result, err, ...)
-  if result ~= nil or not err then
-    return result
+---What a call of the API returned, or its error raised.
+function workload.check(result, err)
+  if result == nil and err then
+    error(err.message, 0)
   end
-  for _, reason in ipairs({ ... }) do
-    if err.reason == reason then
-      return nil, err
-    end
+  return result
+end
+
+---The same, but those reasons are no errors: nil and the ApiError.
+---@param reasons string "NotFound Conflict"
+function workload.except(reasons, result, err)
+  if result == nil and err and (" " .. reasons .. " "):find(" " .. err.reason .. " ", 1, true) then
+    return nil, err
   end
-  error(err.message, 0)
+  return workload.check(result, err)
+end
+
+---Patches the metadata of an object that nobody changed since it was read; nil when somebody did or it is gone:
+---then an event comes, and with it another look.
+function workload.patch_as_seen(resource, object, metadata)
+  metadata.uid, metadata.resourceVersion = object.metadata.uid, object.metadata.resourceVersion
+  return workload.except("NotFound Conflict",
+    neap.patch(resource, object.metadata.namespace, object.metadata.name, { metadata = metadata }))
 end
 
 ---Writes an Event about an object; failures of it are nobody's business.
@@ -131,6 +143,80 @@ function workload.set_condition(list, kind, status, reason, message)
     type = kind, status = status, reason = reason, message = message, lastUpdateTime = now, lastTransitionTime = now,
   }
   return true
+end
+
+---A plain list of conditions without those of a type.
+function workload.without_condition(list, kind)
+  local out = neap.array {}
+  for _, c in ipairs(list) do
+    if c.type ~= kind then
+      out[#out + 1] = c
+    end
+  end
+  return out
+end
+
+local function owners_without(object, uid)
+  local refs = neap.array {}
+  for _, ref in pairs(object.metadata.ownerReferences or {}) do
+    if ref.uid ~= uid then
+      refs[#refs + 1] = neap.edit(ref)
+    end
+  end
+  return refs
+end
+
+---What <owner> controls of a kind: its own that match the selector, and orphans that match, which are adopted.
+---Its own that do not match any more are let go. Neither is done while the owner is being deleted.
+---Source: Kubernetes' controller references ("Garbage Collection", "ReplicaSet").
+---@param resource Resource
+---@param owner View
+---@param selector table a LabelSelector
+---@param wanted? fun(object: View): boolean which objects count at all
+function workload.claim(resource, owner, selector, wanted)
+  local own, ns, uid = {}, owner.metadata.namespace, owner.metadata.uid
+  local function patch(object, refs)
+    return workload.patch_as_seen(resource, object, { ownerReferences = refs })
+  end
+  for _, o in ipairs(neap.list(resource, { owner = uid })) do
+    local ref = workload.controller_of(o)
+    if ref and ref.uid == uid and o.metadata.namespace == ns and (not wanted or wanted(o)) then
+      if neap.matches(selector, o.metadata.labels or {}) then
+        own[#own + 1] = o
+      elseif not owner.metadata.deletionTimestamp then
+        patch(o, owners_without(o, uid))
+      end
+    end
+  end
+  if owner.metadata.deletionTimestamp then
+    return own
+  end
+  for _, o in ipairs(neap.list(resource, { namespace = ns, selector = selector })) do
+    if not workload.controller_of(o) and not o.metadata.deletionTimestamp and (not wanted or wanted(o)) then
+      local refs = owners_without(o, uid)
+      refs[#refs + 1] = workload.owner(owner)
+      own[#own + 1] = patch(o, refs)
+    end
+  end
+  return own
+end
+
+---Keys of the objects of <resource> that may want an orphan: for a controller's watches.
+---@param resource Resource
+---@param selector_of fun(object: View): table
+function workload.suitors(resource, selector_of)
+  return function(object)
+    if workload.controller_of(object) or not object.metadata.labels then
+      return nil
+    end
+    local keys = {}
+    for _, o in ipairs(neap.list(resource, { namespace = object.metadata.namespace })) do
+      if neap.matches(selector_of(o), object.metadata.labels) then
+        keys[#keys + 1] = o.metadata.namespace .. "/" .. o.metadata.name
+      end
+    end
+    return keys
+  end
 end
 
 return workload

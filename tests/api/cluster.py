@@ -75,6 +75,17 @@ class Client:
 
     def request(self, method, path, body=None, content_type="application/json", headers=None):
         """(code, parsed JSON or text, warnings)"""
+        code, text, headers = self.raw(method, path, body, content_type, headers)
+        warnings = [re.sub(r'\\(.)', r'\1', re.match(r'299 - "(.*)"$', w, re.S)[1])
+                    for w in headers.get_all("Warning") or []]
+        try:
+            parsed = json.loads(text)
+        except ValueError:
+            parsed = text.decode(errors="replace")
+        return code, parsed, warnings
+
+    def raw(self, method, path, body=None, content_type="application/json", headers=None):
+        """(code, bytes, headers)"""
         h = {"Accept": "application/json", "User-Agent": "golden"}
         if self.token:
             h["Authorization"] = "Bearer " + self.token
@@ -98,13 +109,7 @@ class Client:
                 self.connection = None
                 if attempt:
                     raise
-        warnings = [re.sub(r'\\(.)', r'\1', re.match(r'299 - "(.*)"$', w, re.S)[1])
-                    for w in r.headers.get_all("Warning") or []]
-        try:
-            parsed = json.loads(text)
-        except ValueError:
-            parsed = text.decode(errors="replace")
-        return r.status, parsed, warnings
+        return r.status, text, r.headers
 
 
 class Report:

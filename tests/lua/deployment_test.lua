@@ -160,3 +160,72 @@ test("deleted, it takes its sets and pods along", function(t)
   t:equal(#t:list(SETS), 0)
   t:equal(#t:list("v1/pods"), 0)
 end)
+
+local function sizes(t)
+  local out = {}
+  for _, rs in ipairs(t:list(SETS)) do
+    out[rs.spec.template.spec.containers[1].image] = rs.spec.replicas
+  end
+  return out
+end
+
+test("a change of size in the middle of a rollout is shared out", function(t)
+  local d = deployment(10)
+  d.spec.strategy = { type = "RollingUpdate", rollingUpdate = { maxSurge = 3, maxUnavailable = 2 } }
+  start(t, d)
+  t:kubelet()
+  image(t, "two") -- its pods never become ready: nobody starts them
+  t:equal(sizes(t), { one = 8, two = 5 })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { replicas = 30 } })
+  t:equal(sizes(t), { one = 20, two = 13 })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { replicas = 10 } })
+  t:equal(sizes(t), { one = 8, two = 5 })
+end)
+
+test("paused, it still follows a change of size", function(t)
+  start(t, deployment(2))
+  t:kubelet()
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = true } })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { replicas = 4 } })
+  t:equal(sizes(t), { one = 4 })
+end)
+
+test("a set without a controller that matches is adopted; its revision counts; one that stops matching is let go", function(t)
+  t:create {
+    apiVersion = "apps/v1", kind = "ReplicaSet",
+    metadata = {
+      name = "older", labels = { app = "web" },
+      annotations = { ["deployment.kubernetes.io/revision"] = "3546343826724305832" },
+    },
+    spec = {
+      replicas = 1, selector = { matchLabels = { app = "web", pod = "x" } },
+      template = {
+        metadata = { labels = { app = "web", pod = "x" } }, spec = { containers = { { name = "c", image = "zero" } } },
+      },
+    },
+  }
+  start(t, deployment(1))
+  t:kubelet()
+  local d = t:get(DEPLOYMENTS, "default", "web")
+  t:equal(d.metadata.annotations["deployment.kubernetes.io/revision"], "3546343826724305833")
+  local older = t:get(SETS, "default", "older")
+  t:equal(older.metadata.ownerReferences[1].uid, d.metadata.uid)
+  t:equal(older.spec.replicas, 0)
+  t:patch(SETS, "default", "older", { metadata = { labels = { app = "other" } } })
+  t:equal(t:get(SETS, "default", "older").metadata.ownerReferences, nil)
+end)
+
+test("going back and forth leaves the revisions a set had in its history", function(t)
+  start(t, deployment(1))
+  t:kubelet()
+  image(t, "two")
+  t:kubelet()
+  image(t, "one")
+  t:kubelet()
+  for _, rs in ipairs(t:list(SETS)) do
+    if rs.spec.template.spec.containers[1].image == "one" then
+      t:equal(rs.metadata.annotations["deployment.kubernetes.io/revision"], "3")
+      t:equal(rs.metadata.annotations["deployment.kubernetes.io/revision-history"], "1")
+    end
+  end
+end)

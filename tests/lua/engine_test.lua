@@ -68,6 +68,53 @@ test("sync: children come, are repaired, and go when they are no longer wanted",
   t:equal(t:list("v1/configmaps"), {})
 end)
 
+test("sync applies: what an earlier run of the controller set and is no longer wanted goes; the rest stays", function(t)
+  local service = t:create {
+    apiVersion = "v1", kind = "Service", metadata = { name = "s", annotations = { want = "a" } },
+    spec = { ports = { { port = 80 } } },
+  }
+  local function entry(manager, operation, fields)
+    return { manager = manager, operation = operation, apiVersion = "v1", time = "2026-01-01T00:00:00Z",
+      fieldsType = "FieldsV1", fieldsV1 = { ["f:data"] = fields } }
+  end
+  t:create {
+    apiVersion = "v1", kind = "ConfigMap", data = { of = "x", note = "y", mine = "z" },
+    metadata = {
+      name = "a",
+      ownerReferences = { { apiVersion = "v1", kind = "Service", name = "s", uid = service.metadata.uid,
+        controller = true, blockOwnerDeletion = true } },
+    },
+  }
+  t:patch("v1/configmaps", "default", "a", {
+    metadata = {
+      managedFields = {
+        entry("synced", "Apply", { ["f:of"] = {}, ["f:note"] = {} }),
+        entry("somebody", "Update", { ["f:mine"] = {} }),
+      },
+    },
+  })
+  t:controller("data/synced.lua")
+  t:equal(t:get("v1/configmaps", "default", "a").data, { of = "s", mine = "z" })
+  t:patch("v1/configmaps", "default", "a", { data = { more = "1" } })
+  t:equal(t:get("v1/configmaps", "default", "a").data, { of = "s", mine = "z", more = "1" })
+  t:patch("v1/services", "default", "s", { metadata = { annotations = { note = "n" } } })
+  t:equal(t:get("v1/configmaps", "default", "a").data.note, "n")
+  t:patch("v1/services", "default", "s", { metadata = { annotations = { note = neap.null } } })
+  t:equal(t:get("v1/configmaps", "default", "a").data, { of = "s", mine = "z", more = "1" })
+  t:equal(#t:get("v1/configmaps", "default", "a").metadata.ownerReferences, 1)
+end)
+
+test("sync applies the status, and takes back what it no longer says", function(t)
+  t:controller("data/synced.lua")
+  t:create {
+    apiVersion = "v1", kind = "Service", metadata = { name = "s", annotations = { want = "a b" } },
+    spec = { ports = { { port = 80 } } },
+  }
+  t:equal(t:get("v1/services", "default", "s").status.conditions[1].message, "2")
+  t:patch("v1/services", "default", "s", { metadata = { annotations = { want = "a" } } })
+  t:equal(t:get("v1/services", "default", "s").status.conditions, nil)
+end)
+
 test("the same names and times in every run", function(t)
   local o = t:create { apiVersion = "v1", kind = "ConfigMap", metadata = { generateName = "x-" } }
   t:equal(o.metadata.creationTimestamp, "2026-01-01T00:00:00Z")

@@ -68,3 +68,28 @@ test("an owner that never was: an object made with a foreign uid goes", function
   t:create(o)
   t:equal(there(t, "lost"), nil)
 end)
+
+test("foreground: a circle of owners does not wait for itself", function(t)
+  t:controller("garbage")
+  local a = t:create(configmap("a"))
+  local b = t:create(configmap("b", { a }))
+  local c = t:create(configmap("c", { b }))
+  t:patch("v1/configmaps", "default", "a",
+    { metadata = { ownerReferences = configmap("a", { c }).metadata.ownerReferences } })
+  t:delete("v1/configmaps", "default", "a", { propagation = "Foreground" })
+  for _, name in ipairs { "a", "b", "c" } do
+    t:equal(there(t, name), nil)
+  end
+end)
+
+test("foreground: what has another owner stays and loses the reference", function(t)
+  t:controller("garbage")
+  local a, b = t:create(configmap("a")), t:create(configmap("b"))
+  t:create(configmap("c", { a, b }))
+  t:create(configmap("d", { a }))
+  t:delete("v1/configmaps", "default", "a", { propagation = "Foreground" })
+  t:equal(there(t, "a"), nil)
+  t:equal(there(t, "d"), nil)
+  t:equal(#there(t, "c").metadata.ownerReferences, 1)
+  t:equal(there(t, "c").metadata.ownerReferences[1].uid, b.metadata.uid)
+end)

@@ -79,3 +79,13 @@ test("a refused pod is a condition, an event and a retry", function(t)
   t:equal(#t:list("v1/pods"), 1)
   t:equal(t:get("apps/v1/replicasets", "default", "web").status.conditions, nil)
 end)
+
+test("a pod that the selector does not match any more is let go, and replaced", function(t)
+  t:controller("replicaset")
+  t:create(set(1))
+  local pod = t:list("v1/pods")[1]
+  t:patch("v1/pods", "default", pod.metadata.name, { metadata = { labels = { app = "quarantine" } } })
+  t:equal(t:get("v1/pods", "default", pod.metadata.name).metadata.ownerReferences, nil)
+  t:equal(#t:list("v1/pods"), 2)
+  t:equal(t:failures(), 0)
+end)

@@ -123,7 +123,7 @@ PATHS = {
     "prioritylevelconfigurations": {"Type": "spec.type"},
 }
 # Selectors whose value is elsewhere in the stored object, or that are not "" when absent.
-SELECT_FROM = {"spec.host": "spec.nodeName", "source": "source.component",
+SELECT_FROM = {"spec.host": "spec.nodeName", "source": "source.component|reportingComponent",
                "status.successful": "status.succeeded"}
 SELECT_DEFAULT = {"spec.hostNetwork": "false", "spec.unschedulable": "false",
                   "status.replicas": "0", "status.successful": "0"}

@@ -83,7 +83,8 @@ enum neap_media {
     NEAP_MEDIA_YAML,
     NEAP_MEDIA_PROTOBUF,
     NEAP_MEDIA_CBOR,
-    NEAP_MEDIA_TEXT
+    NEAP_MEDIA_TEXT,
+    NEAP_MEDIA_OPENAPI_V2, /* gnostic's openapi.v2.Document */
 };
 
 struct neap_call;

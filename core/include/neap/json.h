@@ -12,6 +12,8 @@
  * strict error. */
 struct neap_decode_report {
     char *unknown[64];
+    yyjson_mut_val
+        *key[64]; /* of a duplicate: its key; neap_kind_decode puts it in document order */
     unsigned count;
     struct neap_arena *arena;
 };

@@ -148,7 +148,9 @@ enum neap_name_style {
  * object's head in this order. */
 struct neap_selectable {
     const char *path; /* the selector's name: "spec.nodeName" */
-    const char *from; /* path in the object when it differs ("spec.host" is spec.nodeName) */
+    const char *
+        from; /* path in the object when it differs ("spec.host" is spec.nodeName); "a|b": the first
+                         that is not "" */
     const char *dflt; /* value when absent: "" mostly */
 };
 

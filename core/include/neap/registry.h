@@ -64,8 +64,8 @@ struct neap_object **neap_snapshot_by_field(const struct neap_snapshot *s,
 struct neap_object **neap_snapshot_by_owner(const struct neap_snapshot *s, const char *owner_uid,
                                             struct neap_arena *arena, size_t *ret_count);
 
-/* Keeps a snapshot for a continue token: <pin_ns> or until the history budget is used, whatever comes
- * first. */
+/* Keeps a snapshot for a continue token: <pin_ns> from the first call or until the history budget is
+ * used, whatever comes first. */
 void neap_snapshot_hold(struct neap_registry *r, struct neap_snapshot *s);
 /* The held (or newest) snapshot of exactly that revision, pinned; NULL: gone. */
 struct neap_snapshot *neap_snapshot_held(struct neap_registry *r, uint64_t revision);

@@ -83,6 +83,30 @@ static void unknown_fields(void **state)
     decoded_done(&d);
 }
 
+/* As Kubernetes 1.37 answers: in the document's order. */
+static void findings_in_order(void **state)
+{
+    struct decoded d;
+    assert_int_equal(
+        decoded_init(&d, type(POD),
+                     "{\"x\":1,\"spec\":{\"a\":1,\"nodeName\":\"a\",\"nodeName\":\"b\","
+                     "\"nodeName\":\"c\",\"b\":{\"c\":1,\"c\":2},\"containers\":[{\"d\":1}]},"
+                     "\"metadata\":{\"labels\":{\"e\":\"1\",\"e\":\"2\"}},\"y\":1}"),
+        0);
+    static const char *const want[] = {"unknown field \"x\"",
+                                       "unknown field \"spec.a\"",
+                                       "duplicate field \"spec.nodeName\"",
+                                       "unknown field \"spec.b\"",
+                                       "unknown field \"spec.containers[0].d\"",
+                                       "duplicate field \"metadata.labels.e\"",
+                                       "unknown field \"y\"",
+                                       "duplicate field \"spec.b.c\""};
+    assert_int_equal(d.report.count, NEAP_ARRAY_LEN(want));
+    for (unsigned i = 0; i < d.report.count; i++)
+        assert_string_equal(d.report.unknown[i], want[i]);
+    decoded_done(&d);
+}
+
 #define TIME(text) "{\"creationTimestamp\":\"" text "\"}"
 
 static void times(void **state)
@@ -281,10 +305,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_types),    cmocka_unit_test(zero_values),
-        cmocka_unit_test(unknown_fields), cmocka_unit_test(times),
-        cmocka_unit_test(bytes),          cmocka_unit_test(quantities),
-        cmocka_unit_test(durations),      cmocka_unit_test(int_or_string),
-        cmocka_unit_test(canonical),      cmocka_unit_test(tables),
+        cmocka_unit_test(unknown_fields), cmocka_unit_test(findings_in_order),
+        cmocka_unit_test(times),          cmocka_unit_test(bytes),
+        cmocka_unit_test(quantities),     cmocka_unit_test(durations),
+        cmocka_unit_test(int_or_string),  cmocka_unit_test(canonical),
+        cmocka_unit_test(tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
