@@ -141,6 +141,20 @@ void node_event(struct pod *p, const char *type, const char *reason, const char 
                 const char *message);
 void node_check_stopped(struct neap_node *n);
 
+/* ---- proxy.c, host_ports.c: what the proxy plugin is told, as one list ---- */
+struct proxy_build {
+    struct neap_node *node;
+    struct neap_arena *arena;
+    const struct neap_proxy_service **list;
+    size_t count, cap;
+};
+void proxy_build_add(struct proxy_build *b, const struct neap_proxy_service *s);
+/* Something that the list is made of has changed: it is written a moment later. */
+void proxy_changed(struct neap_node *n);
+void host_ports_build(struct proxy_build *b);
+/* The pod has its address now, or gives it back. */
+void host_ports_changed(struct pod *p);
+
 /* ---- pods.c ---- */
 int pods_watch(struct neap_node *n);
 /* Takes away every sandbox that no pod owns; node_check_stopped() when that is done. */

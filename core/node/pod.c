@@ -356,6 +356,7 @@ static void op_done(struct neap_op *op, int code, const char *message)
     else if (p->sm.state == POD_NETWORK) {
         p->has_address = !p->host_network && p->node->options.network;
         neap_sm_move(&p->sm, POD_RUNNING);
+        host_ports_changed(p);
     }
     pod_step(p);
 }
@@ -602,6 +603,8 @@ static void clean_step(struct pod *p, unsigned step)
     if (step == CLEAN_DETACH && (!o->network || p->host_network))
         step = CLEAN_STOP;
     p->clean_step = step;
+    if (step == CLEAN_DETACH)
+        host_ports_changed(p);
     if (step == CLEAN_STOP)
         o->runtime->sandbox_stop(n->runtime, p->uid, &p->op);
     else if (step == CLEAN_DETACH)

@@ -1,4 +1,4 @@
-/* Services to the proxy plugin: from Services and EndpointSlices, all at once when something changed. */
+/* Services to the proxy plugin: from Services and EndpointSlices (and the pods' host ports), all at once when something changed. */
 #include "node_internal.h"
 
 #include <netinet/in.h>
@@ -7,7 +7,7 @@ enum { PROXY_DELAY_MS = 20 };
 
 static void sync_now(void *arg);
 
-static void changed(struct neap_node *n)
+void proxy_changed(struct neap_node *n)
 {
     if (n->services_ready && n->slices_ready && n->proxy_timer &&
         !neap_timer_active(n->proxy_timer))
@@ -26,14 +26,14 @@ static void on_service(void *arg, enum neap_event_type type, struct neap_object 
 {
     struct neap_node *n = arg;
     keep(&n->services, type, o);
-    changed(n);
+    proxy_changed(n);
 }
 
 static void on_slice(void *arg, enum neap_event_type type, struct neap_object *o)
 {
     struct neap_node *n = arg;
     keep(&n->slices, type, o);
-    changed(n);
+    proxy_changed(n);
 }
 
 static void failed(void *arg, const struct neap_err *err)
@@ -48,7 +48,7 @@ static void services_synced(void *arg, uint64_t revision)
     struct neap_node *n = arg;
     (void)revision;
     n->services_ready = true;
-    changed(n);
+    proxy_changed(n);
 }
 
 static void slices_synced(void *arg, uint64_t revision)
@@ -56,17 +56,23 @@ static void slices_synced(void *arg, uint64_t revision)
     struct neap_node *n = arg;
     (void)revision;
     n->slices_ready = true;
-    changed(n);
+    proxy_changed(n);
 }
 
 /* ---- one Service ---- */
 
-struct build {
-    struct neap_node *node;
-    struct neap_arena *arena;
-    const struct neap_proxy_service **list;
-    size_t count, cap;
-};
+void proxy_build_add(struct proxy_build *b, const struct neap_proxy_service *s)
+{
+    if (b->count == b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 64;
+        const struct neap_proxy_service **more = neap_arena_calloc(b->arena, cap * sizeof(*more));
+        if (b->count)
+            memcpy(more, b->list, b->count * sizeof(*more));
+        b->list = more;
+        b->cap = cap;
+    }
+    b->list[b->count++] = s;
+}
 
 static const char *str(yyjson_val *o, const char *name)
 {
@@ -86,8 +92,8 @@ struct endpoints {
     size_t count, cap;
 };
 
-static void add_endpoint(struct build *b, struct endpoints *e, const char *address, int64_t port,
-                         bool local)
+static void add_endpoint(struct proxy_build *b, struct endpoints *e, const char *address,
+                         int64_t port, bool local)
 {
     if (e->count == e->cap) {
         size_t cap = e->cap ? e->cap * 2 : 16;
@@ -100,7 +106,7 @@ static void add_endpoint(struct build *b, struct endpoints *e, const char *addre
     e->list[e->count++] = (struct neap_proxy_endpoint){address, (uint16_t)port, local};
 }
 
-static void add_slice(struct build *b, struct endpoints *e, struct neap_object *slice,
+static void add_slice(struct proxy_build *b, struct endpoints *e, struct neap_object *slice,
                       const char *port_name)
 {
     yyjson_doc *doc = neap_object_parse(slice, neap_arena_alc(b->arena));
@@ -125,7 +131,7 @@ static void add_slice(struct build *b, struct endpoints *e, struct neap_object *
     }
 }
 
-static const char *const *strings(struct build *b, yyjson_val *list)
+static const char *const *strings(struct proxy_build *b, yyjson_val *list)
 {
     size_t i, n, count = 0;
     yyjson_val *v;
@@ -138,7 +144,7 @@ static const char *const *strings(struct build *b, yyjson_val *list)
     return out;
 }
 
-static void add_port(struct build *b, struct neap_object *service, yyjson_val *spec,
+static void add_port(struct proxy_build *b, struct neap_object *service, yyjson_val *spec,
                      yyjson_val *port)
 {
     struct neap_proxy_service *s = neap_arena_calloc(b->arena, sizeof(*s));
@@ -168,18 +174,10 @@ static void add_port(struct build *b, struct neap_object *service, yyjson_val *s
             strcmp(str(spec, "sessionAffinity"), "ClientIP") == 0 ? yyjson_get_sint(timeout) : 0,
         .external_local = strcmp(str(spec, "externalTrafficPolicy"), "Local") == 0,
         .internal_local = strcmp(str(spec, "internalTrafficPolicy"), "Local") == 0};
-    if (b->count == b->cap) {
-        size_t cap = b->cap ? b->cap * 2 : 64;
-        const struct neap_proxy_service **more = neap_arena_calloc(b->arena, cap * sizeof(*more));
-        if (b->count)
-            memcpy(more, b->list, b->count * sizeof(*more));
-        b->list = more;
-        b->cap = cap;
-    }
-    b->list[b->count++] = s;
+    proxy_build_add(b, s);
 }
 
-static void add_service(struct build *b, struct neap_object *service)
+static void add_service(struct proxy_build *b, struct neap_object *service)
 {
     yyjson_doc *doc = neap_object_parse(service, neap_arena_alc(b->arena));
     yyjson_val *spec = yyjson_obj_get(yyjson_doc_get_root(doc), "spec"), *port;
@@ -219,7 +217,7 @@ static void synced(struct neap_op *op, int code, const char *message)
 static void sync_now(void *arg)
 {
     struct neap_node *n = arg;
-    struct build b = {.node = n};
+    struct proxy_build b = {.node = n};
     size_t at = 0;
     const char *key;
     void *value;
@@ -233,6 +231,7 @@ static void sync_now(void *arg)
     x->op = (struct neap_op){.data = x, .done = synced};
     while (neap_map_next(&n->services, &at, &key, &value))
         add_service(&b, value);
+    host_ports_build(&b);
     n->proxy_busy = true;
     n->options.proxy->sync(n->proxy, b.list, b.count, &x->op);
 }

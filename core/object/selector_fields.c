@@ -71,15 +71,16 @@ static int selectable_index(const struct neap_kind *k, struct neap_text path)
     return -1;
 }
 
-/* A version may call a field otherwise than the storage version does: the place in the table is then
- * the same. */
+/* Objects carry the values of their storage version's fields; another version may have them under another
+ * name and in another order: <from> is the path in the stored object. */
 static int storage_index(const struct neap_kind *k, struct neap_text path)
 {
     int i = selectable_index(k, path);
     if (i < 0 || !k->storage || k->storage == k)
         return i;
-    int at = selectable_index(k->storage, path);
-    return at >= 0 ? at : i;
+    const struct neap_selectable *f = &k->selectable[i];
+    const char *stored = f->from ? f->from : f->path;
+    return selectable_index(k->storage, (struct neap_text){stored, strlen(stored)});
 }
 
 static int find_field(const struct neap_kind *kind, struct neap_text path, int *ret,

@@ -57,6 +57,19 @@ def check_selector(report, server, admin):
                  and events[0]["object"]["metadata"]["labels"] == {"a": "b"}, events)
 
 
+def check_event_fields(report, server, admin):
+    """The two versions of events name the same fields differently, and keep them in another order."""
+    events, core = "/apis/events.k8s.io/v1/namespaces/default/events", "/api/v1/namespaces/default/events"
+    admin.request("POST", events, {
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e", "namespace": "default"},
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "c", "reportingInstance": "i", "action": "Do", "reason": "R", "type": "Normal"})
+    for path, field in ((events, "reportingController=c"), (events, "regarding.name=p"), (events, "reason=R"),
+                        (core, "reportingComponent=c"), (core, "source=c"), (core, "involvedObject.name=p")):
+        got = [admin.request("GET", path + "?fieldSelector=" + field + more)[1].get("items") for more in ("", "x")]
+        report.check("events by %s in %s" % (field, path.split("/")[1]), [len(x or "") for x in got] == [1, 0], got)
+
+
 def check_pages(report, server, admin):
     for i in range(25):
         admin.request("POST", CM, cm("page-%02d" % i))
@@ -162,7 +175,7 @@ def check_hostile(report, server, admin):
 def main():
     report, server = Report(), Server()
     admin = server.client()
-    for fn in (check_watch, check_selector, check_pages, check_dry_run, check_counter, check_identity, check_hostile):
+    for fn in (check_watch, check_selector, check_event_fields, check_pages, check_dry_run, check_counter, check_identity, check_hostile):
         try:
             fn(report, server, admin)
         except Exception as e:

@@ -256,6 +256,27 @@ def check_images(report, k):
     k.kubectl("delete", "pod", "noimage", "--grace-period=0", "--force")
 
 
+def check_host_ports(report, k):
+    serve = "mkdir /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w"
+
+    def get(host, *more):
+        code, out = k.in_netns("curl", "-sS", "-m2", *more, "http://%s/" % host)
+        return out.strip() if code == 0 else None
+    k.apply(k.pod("every", serve, container={"ports": [{"containerPort": 8080, "hostPort": 54321}]}),
+            k.pod("local", serve, container={"ports": [{"containerPort": 8080, "hostPort": 54322, "hostIP": "127.0.0.1"}]}))
+    node = k.wait_ready("every")["status"]["hostIP"]
+    k.wait_ready("local")
+    report.check("a host port at the node's address", poll(lambda: get(node + ":54321") == "every"), get(node + ":54321"))
+    report.check("and at 127.0.0.1", get("127.0.0.1:54321") == "every", get("127.0.0.1:54321"))
+    report.check("one that is bound to 127.0.0.1 answers there", poll(lambda: get("127.0.0.1:54322") == "local"))
+    report.check("also to the node's address as the source", get("127.0.0.1:54322", "--interface", node) == "local")
+    report.check("and nowhere else", get(node + ":54322") is None)
+    report.check("a pod reaches its own host port",
+                 k.kubectl("exec", "every", "--", "wget", "-q", "-O-", "http://%s:54321/" % node).strip() == "every")
+    k.kubectl("delete", "pod", "every", "local", "--now")
+    report.check("it goes with the pod", poll(lambda: get("127.0.0.1:54321") is None))
+
+
 def check_follow(report, k):
     k.apply(k.pod("count", "i=0; while [ $i -lt 20 ]; do echo line$i; i=$((i+1)); sleep 0.05; done", restartPolicy="Never"))
     k.wait_phase("count", "Running", "Succeeded")
@@ -273,7 +294,7 @@ def main():
     try:
         for check in (check_first, check_restart, check_kill, check_init, check_config, check_probes, check_hooks,
                       check_lost_shim, check_user, check_change, check_debug, check_limits,
-                      check_images, check_follow):
+                      check_images, check_host_ports, check_follow):
             try:
                 check(report, k)
             except Exception as e:  # one broken check does not hide the others

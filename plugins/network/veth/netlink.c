@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -155,6 +156,21 @@ int veth_up(struct mnl_socket *s, unsigned index)
     struct ifinfomsg *m = start(&r, RTM_NEWLINK, 0, sizeof *m);
     m->ifi_index = (int)index;
     m->ifi_flags = m->ifi_change = IFF_UP;
+    return do_it(s, &r);
+}
+
+int veth_route_localnet(struct mnl_socket *s, unsigned index)
+{
+    struct request r;
+    struct ifinfomsg *m = start(&r, RTM_NEWLINK, 0, sizeof *m);
+    m->ifi_index = (int)index;
+    struct nlattr *families = mnl_attr_nest_start(r.h, IFLA_AF_SPEC);
+    struct nlattr *inet = mnl_attr_nest_start(r.h, AF_INET);
+    struct nlattr *conf = mnl_attr_nest_start(r.h, IFLA_INET_CONF);
+    mnl_attr_put_u32(r.h, IPV4_DEVCONF_ROUTE_LOCALNET, 1);
+    mnl_attr_nest_end(r.h, conf);
+    mnl_attr_nest_end(r.h, inet);
+    mnl_attr_nest_end(r.h, families);
     return do_it(s, &r);
 }
 

@@ -22,6 +22,8 @@ int veth_make_pair(struct mnl_socket *s, const char *name, int peer_ns, unsigned
 int veth_make_device(struct mnl_socket *s, const char *name, const char *type);
 int veth_delete(struct mnl_socket *s, const char *name); /* -ENODEV: was not there */
 int veth_up(struct mnl_socket *s, unsigned index);
+/* Answers to 127.0.0.1 may come this way: of host ports there (Documentation/networking/ip-sysctl, route_localnet). */
+int veth_route_localnet(struct mnl_socket *s, unsigned index);
 int veth_index(struct mnl_socket *s, const char *name, unsigned *ret);
 int veth_add_address(struct mnl_socket *s, unsigned index, uint32_t address, unsigned prefix);
 /* Addresses in host order; gateway, source 0: none; index 0: by the gateway. Replaces. */

@@ -447,6 +447,8 @@ static int work_attach(struct job *j)
         if (!r)
             r = fail(j, name, veth_up(v->node, index));
         if (!r)
+            r = fail(j, name, veth_route_localnet(v->node, index));
+        if (!r)
             r = fail(j, "route to the pod",
                      veth_set_route(v->node, address, 32, index, 0, pool_address(&v->pool, 1)));
         if (!r)

@@ -150,8 +150,9 @@ static const char *const map_types[NFT_MAPS] = {
 static const char base_chains[] =
     "chain services {\n"
     "meta l4proto { tcp, udp, sctp } ip daddr . meta l4proto . th dport vmap @cnt4\n"
-    "meta l4proto { tcp, udp, sctp } th dport %s ip daddr != 127.0.0.0/8 fib daddr type local "
-    "meta l4proto . th dport vmap @np4\n"
+    /* node ports; host ports, which are any, also at 127.0.0.1 */
+    "meta l4proto { tcp, udp, sctp } ip daddr 127.0.0.0/8 th dport %s return\n"
+    "meta l4proto { tcp, udp, sctp } fib daddr type local meta l4proto . th dport vmap @np4\n"
     "}\n"
     "chain prerouting { type nat hook prerouting priority -100; jump services; }\n"
     "chain output { type nat hook output priority -100; jump services; }\n"
@@ -159,6 +160,8 @@ static const char base_chains[] =
     "port-unreachable\n}\n"
     /* before routing: there may be no way to such an address at all */
     "chain arriving { type filter hook prerouting priority -110;\n"
+    /* pods' devices route 127.0.0.0/8 for the answers of host ports: nobody else may come that way */
+    "iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n"
     "meta l4proto { tcp, udp, sctp } ip daddr . meta l4proto . th dport @dead4 jump refuse\n}\n"
     "chain leaving { type filter hook output priority -110;\n"
     "meta l4proto { tcp, udp, sctp } ip daddr . meta l4proto . th dport @dead4 jump refuse\n}\n";
@@ -168,6 +171,7 @@ static void postrouting(struct out *o, const struct nft_ranges *r)
     put(o, "chain postrouting { type nat hook postrouting priority 100;\n"
            "ct status dnat ip saddr . ip daddr @hair4 masquerade\n");
     put(o, "ct status dnat meta mark & 0xfff40000 == 0x%x masquerade\n", NFT_MARK_MASQ);
+    put(o, "ct status dnat ip saddr 127.0.0.0/8 masquerade\n"); /* of a host port at 127.0.0.1 */
     if (r->pod_count) {
         put(o, "ct status dnat meta mark & 0xfff40000 == 0x%x ip saddr != ", NFT_MARK_CLUSTER);
         list(o, r->pods, r->pod_count);
