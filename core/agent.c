@@ -4,6 +4,7 @@
 #include "server.h"
 
 #include <api/auth/auth.h>
+#include <neap/ip.h>
 #include <neap/log.h>
 #include <neap/node.h>
 #include <neap/plugin.h>
@@ -231,14 +232,12 @@ static void ready(void *arg, const struct neap_err *err)
 /* The <i>th of many has a name, a range and a folder of its own. */
 static void name_node(struct agent *a, unsigned i, struct neap_node_options *o)
 {
-    unsigned b[4] = {0};
+    char base[NEAP_IP_TEXT];
     if (a->node_count == 1)
         return;
-    sscanf(o->pod_cidr, "%u.%u.%u.%u", &b[0], &b[1], &b[2], &b[3]);
-    uint32_t base = (b[0] << 24 | b[1] << 16 | b[2] << 8) + i * 256;
+    neap_cidr_text_at(o->pod_cidr, (uint64_t)i * 256, base);
     o->name = neap_arena_printf(a->names, "%s-%u", a->node_name, i);
-    o->pod_cidr =
-        neap_arena_printf(a->names, "%u.%u.%u.0/24", base >> 24, base >> 16 & 255, base >> 8 & 255);
+    o->pod_cidr = neap_arena_printf(a->names, "%s/%d", base, strchr(base, ':') ? 120 : 24);
     o->data_dir = neap_arena_printf(a->names, "%s/nodes/%u", a->data_dir, i);
 }
 
@@ -336,7 +335,9 @@ static int start(struct agent *a, struct neap_err *err)
     neap_instance(a->data_dir, a->instance);
     neap_node_name(a->config, a->node_name);
     a->cleanup = neap_config_bool(a->config, NULL, "cleanup");
-    int rc = enter_netns(a, err);
+    int rc = neap_check_ranges(a->config, err);
+    if (!rc)
+        rc = enter_netns(a, err);
     if (!rc)
         rc = share_data_dir(a, err);
     if (rc)

@@ -2,6 +2,7 @@
  * change at its next look. */
 #include "server.h"
 
+#include <assert.h>
 #include <neap/log.h>
 #include <neap/plugin.h>
 #include <neap/plugin/runtime.h>
@@ -70,6 +71,7 @@ static bool begin(struct image *m, int argc, char **argv)
 {
     const char *rootfs = neap_config_string(m->config, NULL, "rootfs");
     const char *name = neap_config_string(m->config, NULL, "name");
+    assert(m->runtime);
     m->what = argc ? argv[0] : "";
     m->op = (struct neap_op){.data = m, .done = done};
     if (strcmp(m->what, "list") == 0 && argc == 1)

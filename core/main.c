@@ -1,6 +1,7 @@
 /* neap: one binary. Parses options, hands over to a command. */
 #include "server.h"
 
+#include <assert.h>
 #include <neap/log.h>
 #include <neap/plugin.h>
 
@@ -70,6 +71,7 @@ static void found_plugin(void *arg, const char *path, const struct neap_plugin *
 {
     int *bad = arg;
     if (!p) {
+        assert(err);
         printf("%-40s BROKEN: %s\n", path, err->message);
         *bad = 1;
         return;

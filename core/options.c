@@ -1,6 +1,8 @@
 /* The option tables and what the commands share. */
 #include "server.h"
 
+#include <neap/ip.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +31,8 @@ const struct neap_option neap_server_options[] = {
     {"history_bytes", NEAP_OPTION_INT, "268435456", 1 << 20, INT64_MAX,
      "memory that the watch history may use"},
     {"bookmark_interval", NEAP_OPTION_DURATION, "1m", 1000, 3600000, "time between bookmarks"},
+    {"service_account_max_token_expiration", NEAP_OPTION_DURATION, "8760h", 1000, 31536000000,
+     "no ServiceAccount token lives longer, whatever is asked for"},
     {"request_memory", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
      "memory that one request may use"},
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
@@ -123,10 +127,13 @@ int neap_netns_path(const struct neap_config *config, char *out, size_t size, co
 
 void neap_pod_gateway(const struct neap_config *config, char out[46])
 {
-    unsigned a, b, c, d;
-    out[0] = '\0';
-    if (sscanf(neap_config_string(config, NULL, "pod_cidr"), "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
-        snprintf(out, 46, "%u.%u.%u.%u", a, b, c, d + 1);
+    neap_cidr_text_at(neap_config_string(config, NULL, "pod_cidr"), 1, out);
+}
+
+int neap_check_ranges(const struct neap_config *config, struct neap_err *err)
+{
+    return neap_cidr_check_cluster(neap_config_string(config, NULL, "pod_cidr"),
+                                   neap_config_string(config, NULL, "service_cidr"), err);
 }
 
 void neap_instance(const char *data_dir, char out[7])

@@ -7,6 +7,7 @@
 #include <api/rest/rest.h>
 #include <neap/admission.h>
 #include <neap/control.h>
+#include <neap/ip.h>
 #include <neap/log.h>
 #include <neap/plugin.h>
 #include <neap/sched.h>
@@ -93,12 +94,12 @@ static int open_store(struct server *s, struct neap_err *err)
 
 /* ---- identity ---- */
 
-static void first_service_ip(const char *cidr, char out[46])
+/* Listens at every address: where this machine itself finds it; NULL: at one only. */
+static const char *any_address(const char *address)
 {
-    unsigned a, b, c, d;
-    out[0] = '\0';
-    if (sscanf(cidr, "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
-        snprintf(out, 46, "%u.%u.%u.%u", a, b, c, d + 1);
+    return strcmp(address, "0.0.0.0") == 0 ? "127.0.0.1"
+           : strcmp(address, "::") == 0    ? "::1"
+                                           : NULL;
 }
 
 static int make_tls(struct server *s, struct neap_err *err)
@@ -106,9 +107,8 @@ static int make_tls(struct server *s, struct neap_err *err)
     char service_ip[46], full[300], host[256] = "localhost";
     const char *domain = option(s, "cluster_domain"), *advertise = option(s, "advertise");
     snprintf(full, sizeof(full), "kubernetes.default.svc.%s", domain);
-    first_service_ip(option(s, "service_cidr"), service_ip);
+    neap_cidr_text_at(option(s, "service_cidr"), 1, service_ip);
     gethostname(host, sizeof(host) - 1);
-    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
     const char *names[] = {"kubernetes",
                            "kubernetes.default",
                            "kubernetes.default.svc",
@@ -118,7 +118,7 @@ static int make_tls(struct server *s, struct neap_err *err)
                            "127.0.0.1",
                            "::1",
                            service_ip,
-                           any ? "127.0.0.1" : s->address,
+                           any_address(s->address) ? "127.0.0.1" : s->address,
                            advertise ? advertise : "127.0.0.1",
                            NULL};
     struct neap_cert_request request = {.common_name = "kube-apiserver",
@@ -178,12 +178,12 @@ static int write_kubeconfig(struct server *s, const struct user *u, struct neap_
     if (rc)
         return rc;
     struct neap_buf b = NEAP_BUF_INIT;
-    bool any = strcmp(u->address, "0.0.0.0") == 0 || strcmp(u->address, "::") == 0;
-    bool v6 = strchr(u->address, ':') && !any;
+    const char *any = any_address(u->address), *address = any ? any : u->address;
+    bool v6 = strchr(address, ':');
     neap_buf_str(&b,
                  "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
     neap_buf_printf(&b, "https://%s%s%s:%u\n    certificate-authority-data: ", v6 ? "[" : "",
-                    any ? "127.0.0.1" : u->address, v6 ? "]" : "", s->port);
+                    address, v6 ? "]" : "", s->port);
     base64(&b, neap_pki_ca_pem(s->pki));
     neap_buf_printf(&b, "\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", u->name);
     base64(&b, cert);
@@ -207,7 +207,7 @@ static int write_kubeconfigs(struct server *s, struct neap_err *err)
     static const char *const admins[] = {"system:masters", NULL}, *const nodes[] = {"system:nodes",
                                                                                     NULL};
     char name[300];
-    const char *serves[] = {s->node_name, "localhost", "127.0.0.1", NULL};
+    const char *serves[] = {s->node_name, "localhost", "127.0.0.1", "::1", NULL};
     const char *advertise = option(s, "advertise");
     struct user admin = {"admin.kubeconfig", "kubernetes-admin", admins, NULL, s->address};
     struct user agent = {"agent.kubeconfig", name, nodes, serves,
@@ -313,7 +313,8 @@ static int listen_for_pods(struct server *s, struct neap_err *err)
     char text[128];
     const char *a = option(s, "advertise");
     int fd = -1;
-    bool any = strcmp(s->address, "0.0.0.0") == 0 || strcmp(s->address, "::") == 0;
+    /* [::] takes IPv4 as well, 0.0.0.0 no IPv6 */
+    bool any = a && any_address(s->address) && (strchr(s->address, ':') || !strchr(a, ':'));
     if (!a || (!s->netns && (any || strcmp(a, s->address) == 0)))
         return 0;
     snprintf(text, sizeof(text), strchr(a, ':') ? "[%s]:%u" : "%s:%u", a, s->port);
@@ -351,6 +352,8 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
         .service_cidr = option(s, "service_cidr"),
         .node_port_first = first,
         .node_port_last = last,
+        .token_seconds_max =
+            neap_config_int(s->config, NULL, "service_account_max_token_expiration") / 1000,
         .bookmark_ms = (uint64_t)neap_config_int(s->config, NULL, "bookmark_interval"),
         .arena_bytes = (size_t)neap_config_int(s->config, NULL, "request_memory"),
         .version = NEAP_VERSION};
@@ -587,7 +590,9 @@ static int start(struct server *s, struct neap_err *err)
     if (s->lock_fd < 0)
         return err->code;
     neap_instance(s->data_dir, s->instance);
-    rc = listen_address(s, &fd, err);
+    rc = neap_check_ranges(s->config, err);
+    if (!rc)
+        rc = listen_address(s, &fd, err);
     if (!rc)
         rc = open_store(s, err);
     if (!rc)

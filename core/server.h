@@ -42,6 +42,8 @@ int neap_netns_path(const struct neap_config *config, char *out, size_t size, co
                     struct neap_err *err);
 /* The address of the node that its pods reach: the first of the pod range (plugins/network/veth). */
 void neap_pod_gateway(const struct neap_config *config, char out[46]);
+/* pod_cidr and service_cidr: ranges of one family that do not overlap. errors: NEAP_ECONFIG. */
+int neap_check_ranges(const struct neap_config *config, struct neap_err *err);
 /* Makes the data directory and takes its lock; the lock's fd or -1 with a message. */
 int neap_data_dir_lock(const char *dir, const char *lock, struct neap_err *err);
 

@@ -353,8 +353,9 @@ static int open_client(struct thin *t)
 {
     char path[PATH_MAX];
     const char *file = neap_config_string(t->config, NULL, "kubeconfig");
-    if (!file && getenv("KUBECONFIG") && *getenv("KUBECONFIG"))
-        file = getenv("KUBECONFIG");
+    const char *environment = getenv("KUBECONFIG");
+    if (!file && environment && *environment)
+        file = environment;
     snprintf(path, sizeof(path), "%s%s",
              file ? file : neap_config_string(t->config, NULL, "data_dir"),
              file ? "" : "/admin.kubeconfig");

@@ -254,6 +254,8 @@ int neap_up_main(struct neap_config *config, int argc, char **argv)
     char gateway[46];
     if (geteuid() != 0)
         neap_err_set(&err, NEAP_ECONFIG, "a node needs root (neap server alone does not)");
+    if (!err.code)
+        neap_check_ranges(config, &err);
     int lock = err.code ? -1
                         : neap_data_dir_lock(neap_config_string(config, NULL, "data_dir"),
                                              "up.lock", &err);

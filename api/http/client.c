@@ -121,6 +121,7 @@ static void deliver(void *arg)
     c->delivering = false;
     while (!c->closed && !neap_list_empty(&c->ending)) {
         struct client_exchange *e = neap_list_entry(c->ending.next, struct client_exchange, link);
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it sees no list_remove()
         struct neap_exchange *x = e->x;
         neap_list_remove(&e->link);
         x->private_ = NULL;
@@ -224,7 +225,7 @@ static void fail_waiting(struct neap_http_client *c, const char *why)
 
 void client_dial_failed(struct neap_http_client *c, const char *why)
 {
-    unsigned count = 0;
+    unsigned count = 1; /* there is one at least */
     char text[256];
     snprintf(text, sizeof(text), "connect to %s: %s", client_host(c), why);
     while (c->addresses[count])
@@ -329,6 +330,7 @@ static void forget_all(struct neap_list *list)
 {
     while (!neap_list_empty(list)) {
         struct client_exchange *e = neap_list_entry(list->next, struct client_exchange, link);
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): exchange_free() takes it out of the list
         e->x->private_ = NULL;
         exchange_free(e);
     }

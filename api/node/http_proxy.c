@@ -1,7 +1,9 @@
-/* pods/proxy and services/proxy: the call as a plain HTTP/1.0 request to the pod's or Service's address, from the
+/* pods/proxy and services/proxy: the call as an HTTP/1.0 request, plain or by TLS, to the pod's or Service's address, from the
  * node's network; the answer, whatever it is, streamed back. HTTP/1.0, so that the end of the body is the end of the
- * connection. Source: Kubernetes documentation, "Access Services Running on Clusters". */
+ * connection. Links in it are made to lead through the proxy (rewrite.c). Source: Kubernetes documentation, "Access Services Running on Clusters". */
 #include "internal.h"
+#include "link.h"
+#include "rewrite.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -13,11 +15,13 @@ enum { HEAD_MAX = 64 << 10, HIGH = 256 << 10, CHUNK = 16 << 10, TIMEOUT_MS = 600
 struct exchange {
     struct neap_body body; /* first */
     struct neap_call *call;
-    int fd;
+    struct node_link link;
     struct neap_fd *handle;
     struct neap_timer *timer; /* until the head */
     struct neap_buf out, in;
     size_t out_at, in_at;
+    struct node_rewrite *rewrite; /* of links */
+    bool page;                    /* its body has some */
     bool headed, ended;
 };
 
@@ -25,10 +29,10 @@ static void exchange_free(struct exchange *x)
 {
     neap_fd_close(x->handle);
     neap_timer_close(x->timer);
-    if (x->fd >= 0)
-        close(x->fd);
+    node_link_close(&x->link);
     neap_buf_done(&x->out);
     neap_buf_done(&x->in);
+    node_rewrite_free(x->rewrite);
     free(x);
 }
 
@@ -44,27 +48,48 @@ static void watch(struct exchange *x)
 {
     bool room = x->in.len - x->in_at < HIGH;
     if (x->handle)
-        neap_fd_set(x->handle, (!x->ended && room ? NEAP_READABLE : 0) |
-                                   (x->out_at < x->out.len ? NEAP_WRITABLE : 0));
+        neap_fd_set(
+            x->handle,
+            (!x->ended && room ? NEAP_READABLE : 0) |
+                (x->out_at < x->out.len || node_link_wants_write(&x->link) ? NEAP_WRITABLE : 0));
 }
 
 /* ---- the body ---- */
 
-static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+static bool take_bytes(struct exchange *x);
+
+/* Some of what has come; of a page all that its links allow. */
+static void pass_on(struct exchange *x, struct neap_buf *out, size_t want)
 {
-    struct exchange *x = (struct exchange *)b;
-    size_t have = x->in.len - x->in_at;
-    if (!have)
-        return x->ended ? -1 : 0;
-    size_t n = have < want || want < CHUNK ? have : want;
-    neap_buf_append(out, x->in.data + x->in_at, n);
+    size_t have = x->in.len - x->in_at, n = have < want || want < CHUNK ? have : want;
+    if (x->page) {
+        bool last = x->ended && n == have;
+        node_rewrite_push(x->rewrite, x->in.data + x->in_at, n, last, out);
+        x->page = !last;
+    } else {
+        neap_buf_append(out, x->in.data + x->in_at, n);
+    }
     x->in_at += n;
     if (x->in_at == x->in.len) {
         neap_buf_reset(&x->in);
         x->in_at = 0;
+        take_bytes(x); /* TLS may have more where the socket has not */
+    }
+}
+
+static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
+{
+    struct exchange *x = (struct exchange *)b;
+    size_t before = out->len;
+    bool more = true;
+    while (more && out->len == before) { /* a page may hold back what it is given */
+        pass_on(x, out, want);
+        more = x->in.len > x->in_at || (x->ended && x->page);
     }
     watch(x);
-    return 1;
+    if (out->len > before)
+        return 1;
+    return x->ended ? -1 : 0;
 }
 
 static void body_close(struct neap_body *b)
@@ -86,9 +111,35 @@ static bool is_dropped(const char *name)
     return false;
 }
 
-static void take_header(struct neap_call *c, char *line, struct neap_header *list, unsigned *count,
-                        unsigned max)
+/* Where a redirect leads, in the client's terms. */
+static const char *location(const struct exchange *x, const char *url)
 {
+    struct neap_buf b NEAP_CLEANUP_BUF = NEAP_BUF_INIT;
+    node_rewrite_url(x->rewrite, url, strlen(url), &b);
+    return neap_arena_strndup(x->call->arena, b.data ? b.data : "", b.len);
+}
+
+/* What starts at the server's root starts at the proxy's path for the client. */
+static void know_links(struct exchange *x, const char *host)
+{
+    const struct neap_call *c = x->call;
+    size_t n = strlen(c->path), sub = c->subpath ? strlen(c->subpath) : 0;
+    const char *prefix = neap_arena_strndup(c->arena, c->path, sub <= n ? n - sub : n);
+    for (size_t k = prefix ? strlen(prefix) : 0; k && prefix[k - 1] == '/'; k--)
+        ((char *)prefix)[k - 1] = '\0';
+    x->rewrite = node_rewrite_new(prefix ? prefix : "", host);
+}
+
+static bool is_page(const char *type)
+{
+    size_t n = type ? strcspn(type, "; ") : 0;
+    return n == strlen("text/html") && strncasecmp(type, "text/html", n) == 0;
+}
+
+static void take_header(const struct exchange *x, char *line, struct neap_header *list,
+                        unsigned *count, unsigned max)
+{
+    struct neap_call *c = x->call;
     char *colon = strchr(line, ':');
     if (!colon)
         return;
@@ -99,6 +150,8 @@ static void take_header(struct neap_call *c, char *line, struct neap_header *lis
     const char *value = colon + 1 + strspn(colon + 1, " \t");
     if (strcmp(line, "content-type") == 0)
         c->reply_type = value;
+    else if (strcmp(line, "location") == 0 && *count + 1 < max)
+        list[(*count)++] = (struct neap_header){line, location(x, value)};
     else if (!is_dropped(line) && *count + 1 < max)
         list[(*count)++] = (struct neap_header){line, value};
 }
@@ -116,10 +169,11 @@ static bool take_head(struct exchange *x, size_t len)
         return false;
     strtok_r(text, "\r\n", &save);
     for (char *line; (line = strtok_r(NULL, "\r\n", &save));)
-        take_header(c, line, list, &count, HEADERS);
+        take_header(x, line, list, &count, HEADERS);
     c->status = code;
     c->reply_type = c->reply_type ? c->reply_type : "text/plain; charset=utf-8";
     c->reply_headers = count ? list : NULL;
+    x->page = is_page(c->reply_type);
     return true;
 }
 
@@ -145,35 +199,47 @@ static void look_for_head(struct exchange *x)
 
 /* ---- the socket ---- */
 
+/* All that is there, as far as there is room: what TLS holds back wakes nobody. Whether something came, or the end. */
+static bool take_bytes(struct exchange *x)
+{
+    bool any = false;
+    while (!x->ended && x->in.len - x->in_at < HIGH) {
+        char *at = neap_buf_reserve(&x->in, CHUNK);
+        ssize_t n = node_link_recv(&x->link, at, CHUNK);
+        if (n == -EAGAIN)
+            break;
+        any = true;
+        if (n > 0)
+            x->in.len += (size_t)n;
+        else
+            x->ended = true;
+    }
+    return any;
+}
+
 static void on_ready(void *arg, int events)
 {
     struct exchange *x = arg;
     int e = 0;
     socklen_t size = sizeof(e);
-    if (!x->headed && getsockopt(x->fd, SOL_SOCKET, SO_ERROR, &e, &size) == 0 && e) {
+    if (!x->headed && getsockopt(x->link.fd, SOL_SOCKET, SO_ERROR, &e, &size) == 0 && e) {
         fail(x, strerror(e));
         return;
     }
-    if (events & NEAP_WRITABLE && x->out_at < x->out.len) {
-        ssize_t n = send(x->fd, x->out.data + x->out_at, x->out.len - x->out_at, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && !x->headed) {
-            fail(x, strerror(errno));
+    (void)events; /* TLS may have to read before it can write, and the other way round */
+    if (x->out_at < x->out.len) {
+        ssize_t n = node_link_send(&x->link, x->out.data + x->out_at, x->out.len - x->out_at);
+        if (n < 0 && n != -EAGAIN && !x->headed) {
+            fail(x, strerror((int)-n));
             return;
         }
         x->out_at += n > 0 ? (size_t)n : 0;
     }
-    if (events & (NEAP_READABLE | NEAP_HANGUP)) {
-        char *at = neap_buf_reserve(&x->in, CHUNK);
-        ssize_t n = recv(x->fd, at, CHUNK, 0);
-        if (n > 0)
-            x->in.len += (size_t)n;
-        else if (n == 0 || errno != EAGAIN)
-            x->ended = true;
-    }
+    bool came = take_bytes(x);
     watch(x);
     if (x->headed)
         x->call->wake(x->call);
-    else if (events & (NEAP_READABLE | NEAP_HANGUP))
+    else if (came)
         look_for_head(x);
 }
 
@@ -217,24 +283,29 @@ void node_http(struct neap_loop *loop, const char *netns, struct neap_call *c, c
     x->body.read = body_read;
     x->body.close = body_close;
     x->call = c;
-    x->fd = -1;
+    x->link.fd = -1;
     snprintf(text, sizeof(text), "%d", port);
     snprintf(host, sizeof(host), strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip, port);
     if (getaddrinfo(ip, text, &hints, &a)) {
         fail(x, "no address");
         return;
     }
-    x->fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM);
-    int rc = x->fd < 0                                                               ? -x->fd
-             : connect(x->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS ? errno
-                                                                                     : 0;
+    x->link.fd = neap_socket_in(netns, a->ai_family, SOCK_STREAM);
+    int fd = x->link.fd, rc = 0;
+    if (fd < 0)
+        rc = -fd;
+    else if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
+        rc = errno;
+    else if (c->proxy_tls && !node_link_tls(&x->link))
+        rc = ENOMEM;
     freeaddrinfo(a);
     if (rc) {
         fail(x, strerror(rc));
         return;
     }
+    know_links(x, host);
     write_request(x, host);
-    x->handle = neap_fd_new(loop, x->fd, on_ready, x);
+    x->handle = neap_fd_new(loop, x->link.fd, on_ready, x);
     x->timer = neap_timer_new(loop, on_timeout, x);
     neap_timer_start(x->timer, TIMEOUT_MS, 0);
     watch(x);

@@ -124,8 +124,31 @@ void node_refused(struct neap_call *c, int status, const char *body, size_t len,
                      "%.*s", (int)(len < 1000 ? len : 1000), body ? body : "");
 }
 
+/* ".../proxy" is a place whose relative links would miss: to ".../proxy/" first. */
+static bool redirected(struct neap_call *c)
+{
+    size_t n = strlen(c->path);
+    struct neap_header *h = neap_arena_calloc(c->arena, 2 * sizeof(*h));
+    bool reads = strcmp(c->method, "GET") == 0 || strcmp(c->method, "HEAD") == 0;
+    if (!reads || c->subpath || !n || c->path[n - 1] == '/' || !h)
+        return false;
+    h[0] = (struct neap_header){"location",
+                                neap_arena_printf(c->arena, "%s/%s%s", c->path, c->query ? "?" : "",
+                                                  c->query ? c->query : "")};
+    c->reply_headers = h;
+    c->reply_type = "text/plain; charset=utf-8";
+    c->reply = "";
+    c->status = 301;
+    neap_rest_finish(c);
+    return true;
+}
+
 static void proxy_http(struct neap_node_dialer *d, struct neap_call *c, struct neap_object *o)
 {
+    if (redirected(c)) {
+        neap_object_unref(o);
+        return;
+    }
     char ip[64];
     int port;
     int rc = node_target(c, o, c->proxy_port, ip, &port);

@@ -1,10 +1,11 @@
 /* Service addresses and node ports: reserved, moved and given back in the Service's own transaction, so that
  * a failure or a dry run leaks nothing. An address is an IPAddress object, a port an internal one. */
 #include "internal.h"
-#include <arpa/inet.h>
+#include <neap/ip.h>
 
 struct range {
-    uint32_t first, size; /* host order; size: addresses usable */
+    struct neap_cidr cidr;
+    uint64_t size; /* usable addresses: offsets 1 to <size> */
 };
 
 static yyjson_mut_val *at(yyjson_mut_val *root, const char *path)
@@ -29,25 +30,24 @@ static const struct neap_kind *ports(void)
 
 static bool parse_range(const char *cidr, struct range *ret)
 {
-    char host[64];
-    const char *slash = cidr ? strchr(cidr, '/') : NULL;
-    uint64_t bits;
-    struct in_addr a;
-    if (!slash || (size_t)(slash - cidr) >= sizeof(host) || !neap_parse_u64(slash + 1, 30, &bits) ||
-        bits < 8)
+    if (!neap_cidr_parse(cidr, &ret->cidr))
         return false;
-    snprintf(host, sizeof(host), "%.*s", (int)(slash - cidr), cidr);
-    if (inet_pton(AF_INET, host, &a) != 1)
+    unsigned bits = neap_cidr_host_bits(&ret->cidr);
+    if (ret->cidr.prefix < 8 || bits < 2)
         return false;
-    ret->first = (ntohl(a.s_addr) & (0xffffffffu << (32 - bits))) + 1;
-    ret->size = (1u << (32 - bits)) - 2;
+    /* not the network; IPv4: nor the broadcast address */
+    ret->size = (bits < 63 ? UINT64_C(1) << bits : UINT64_C(1) << 63) - 1 - !ret->cidr.base.v6;
     return true;
 }
 
-static void ip_text(uint32_t ip, char out[INET_ADDRSTRLEN])
+/* An IPAddress is named by the canonical form, whatever the Service says. */
+static void canonical(const char *ip, char out[NEAP_IP_TEXT])
 {
-    struct in_addr a = {htonl(ip)};
-    inet_ntop(AF_INET, &a, out, INET_ADDRSTRLEN);
+    struct neap_ip a;
+    if (neap_ip_parse(ip, &a))
+        neap_ip_text(&a, out);
+    else
+        snprintf(out, NEAP_IP_TEXT, "%s", ip);
 }
 
 static int invalid_ip(struct rest_write *w, const char *ip, const char *why, struct neap_err *err)
@@ -56,6 +56,10 @@ static int invalid_ip(struct rest_write *w, const char *ip, const char *why, str
                    "Invalid value: [\"%s\"]: failed to allocate IP %s: %s", ip, ip, why);
     return rest_err_invalid(err, w->kind, w->name);
 }
+
+#define LABELS(family)                                                                             \
+    ",\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"" family                                 \
+    "\",\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}"
 
 /* The draft of an IPAddress or a PortAllocation. */
 static struct neap_object *draft(struct rest_write *w, const struct neap_kind *kind,
@@ -73,9 +77,9 @@ static struct neap_object *draft(struct rest_write *w, const struct neap_kind *k
                     "\"%s\"%s,\"creationTimestamp\":\"%s\"%s},",
                     kind->kind, neap_kind_api_version(kind, api_version), name, uid,
                     ip ? ",\"generation\":1" : "", now,
-                    ip ? ",\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"IPv4\","
-                         "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}"
-                       : "");
+                    !ip                 ? ""
+                    : strchr(name, ':') ? LABELS("IPv6")
+                                        : LABELS("IPv4"));
     if (ip)
         neap_buf_printf(&json,
                         "\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"%s\","
@@ -129,18 +133,27 @@ static bool is_real_ip(const char *ip)
     return ip && strcmp(ip, "None") != 0;
 }
 
-static int choose_ip(struct rest_write *w, const struct range *r, char out[INET_ADDRSTRLEN],
+static void give_back_ip(struct rest_write *w, const char *ip)
+{
+    char name[NEAP_IP_TEXT];
+    if (!is_real_ip(ip))
+        return;
+    canonical(ip, name);
+    give_back(w, addresses(), name);
+}
+
+static int choose_ip(struct rest_write *w, const struct range *r, char out[NEAP_IP_TEXT],
                      struct neap_err *err)
 {
     /* the lower band is left to those who ask for a certain address, as long as there is a choice */
-    uint32_t band = r->size / 16 > 256 ? 256 : r->size / 16 < 16 ? 16 : r->size / 16;
+    uint64_t band = r->size / 16 > 256 ? 256 : r->size / 16 < 16 ? 16 : r->size / 16;
     if (band >= r->size)
         band = 0;
-    uint32_t upper = r->size - band,
-             start = (uint32_t)(neap_rand_u64(rest_of(w->call)->options.rand) % upper);
-    for (uint32_t i = 0; i < r->size; i++) {
-        uint32_t offset = i < upper ? band + (start + i) % upper : i - upper;
-        ip_text(r->first + offset, out);
+    uint64_t upper = r->size - band, start = neap_rand_u64(rest_of(w->call)->options.rand) % upper;
+    for (uint64_t i = 0; i < r->size; i++) {
+        uint64_t offset = i < upper ? band + (start + i) % upper : i - upper;
+        struct neap_ip a = neap_cidr_at(&r->cidr, offset + 1);
+        neap_ip_text(&a, out);
         if (!neap_snapshot_get(snapshot(w), addresses(), NULL, out))
             return 0;
     }
@@ -150,23 +163,31 @@ static int choose_ip(struct rest_write *w, const struct range *r, char out[INET_
 static int check_ip(struct rest_write *w, const struct range *r, const char *ip,
                     struct neap_err *err)
 {
-    struct in_addr a;
-    char why[160];
-    if (inet_pton(AF_INET, ip, &a) != 1)
+    struct neap_ip a;
+    uint64_t offset = 0;
+    char why[160], name[NEAP_IP_TEXT];
+    if (!neap_ip_parse(ip, &a))
         return 0; /* validation has said so */
-    uint32_t n = ntohl(a.s_addr);
-    if ((n < r->first || n - r->first >= r->size) && !w->call->options.dry_run)
+    bool inside = neap_cidr_offset(&r->cidr, &a, &offset) && offset >= 1 && offset <= r->size;
+    if (!inside && !w->call->options.dry_run)
         return invalid_ip(w, ip, "the provided network does not match the current range", err);
-    if (n < r->first || n - r->first >= r->size) {
+    if (!inside) {
         snprintf(why, sizeof(why),
                  "the provided IP (%s) is not in the valid range. The range of valid "
                  "IPs is %s",
                  ip, rest_of(w->call)->options.service_cidr);
         return invalid_ip(w, ip, why, err);
     }
-    if (neap_snapshot_get(snapshot(w), addresses(), NULL, ip))
+    canonical(ip, name);
+    if (neap_snapshot_get(snapshot(w), addresses(), NULL, name))
         return invalid_ip(w, ip, "provided IP is already allocated", err);
     return 0;
+}
+
+static const char *cluster_family(struct rest_write *w)
+{
+    const char *cidr = rest_of(w->call)->options.service_cidr;
+    return neap_ip_family(cidr && strchr(cidr, ':'));
 }
 
 static void set_ip(struct rest_write *w, const char *ip)
@@ -177,7 +198,7 @@ static void set_ip(struct rest_write *w, const char *ip)
     neap_json_set_at(w->doc, spec, "clusterIPs", list);
     if (!yyjson_mut_obj_get(spec, "ipFamilies")) {
         yyjson_mut_val *families = yyjson_mut_arr(w->doc);
-        yyjson_mut_arr_add_str(w->doc, families, "IPv4");
+        yyjson_mut_arr_add_str(w->doc, families, cluster_family(w));
         neap_json_set_at(w->doc, spec, "ipFamilies", families);
     }
     if (!yyjson_mut_obj_get(spec, "ipFamilyPolicy"))
@@ -222,8 +243,11 @@ static void drop_ips(struct rest_write *w)
 
 static int check_families(struct rest_write *w, struct neap_err *err)
 {
-    struct rest_validation v = {
-        .root = w->root, .old_root = w->old_root, .kind = w->kind, .err = err};
+    struct rest_validation v = {.root = w->root,
+                                .old_root = w->old_root,
+                                .kind = w->kind,
+                                .err = err,
+                                .family = cluster_family(w)};
     normalize_ips(w);
     rest_validate_service_addresses(&v);
     return err->cause_count ? rest_err_invalid(err, w->kind, w->name) : 0;
@@ -232,13 +256,12 @@ static int check_families(struct rest_write *w, struct neap_err *err)
 static int allocate_ip(struct rest_write *w, struct neap_err *err)
 {
     struct range r;
-    char chosen[INET_ADDRSTRLEN];
+    char chosen[NEAP_IP_TEXT], name[NEAP_IP_TEXT];
     const char *old = w->old_root ? cluster_ip(w->old_root) : NULL, *ip = cluster_ip(w->root);
     bool external = neap_streq(neap_json_str_at(w->root, "spec.type"), "ExternalName");
     int rc = 0;
     if (external) {
-        if (is_real_ip(old))
-            give_back(w, addresses(), old);
+        give_back_ip(w, old);
         drop_ips(w);
         return 0;
     }
@@ -258,8 +281,10 @@ static int allocate_ip(struct rest_write *w, struct neap_err *err)
     }
     if (rc)
         return rc;
-    if (is_real_ip(ip))
-        rc = reserve(w, addresses(), ip, err);
+    if (is_real_ip(ip)) {
+        canonical(ip, name);
+        rc = reserve(w, addresses(), name, err);
+    }
     set_ip(w, ip);
     return rc;
 }
@@ -404,8 +429,7 @@ int rest_allocate(struct rest_write *w, struct neap_err *err)
         return 0;
     if (w->delete_now) {
         const char *old = cluster_ip(w->old_root);
-        if (is_real_ip(old))
-            give_back(w, addresses(), old);
+        give_back_ip(w, old);
         release_ports(w, true);
         return 0;
     }

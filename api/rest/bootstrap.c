@@ -1,7 +1,7 @@
 /* What a new cluster has, and the repair of what is missing later: namespaces, roles, priority classes, the
  * Service default/kubernetes with its endpoints. */
 #include "internal.h"
-#include <arpa/inet.h>
+#include <neap/ip.h>
 
 extern const char *const rest_bootstrap_objects[];
 
@@ -129,20 +129,6 @@ static void ensure_namespaces(struct bootstrap *b, struct neap_snapshot *s)
     }
 }
 
-static bool first_service_ip(const char *cidr, char out[46])
-{
-    char host[64];
-    const char *slash = cidr ? strchr(cidr, '/') : NULL;
-    struct in_addr a;
-    if (!slash || slash - cidr >= 64)
-        return false;
-    snprintf(host, sizeof(host), "%.*s", (int)(slash - cidr), cidr);
-    if (inet_pton(AF_INET, host, &a) != 1)
-        return false;
-    a.s_addr = htonl((ntohl(a.s_addr) & (0xffffffffu << (32 - atoi(slash + 1)))) + 1);
-    return inet_ntop(AF_INET, &a, out, 46) != NULL;
-}
-
 /* default/kubernetes: pods find the API there. Its endpoints are this server, not a selector's pods. */
 static void ensure_service(struct bootstrap *b, struct neap_snapshot *s)
 {
@@ -263,7 +249,6 @@ void neap_rest_bootstrap(struct neap_rest *r, const char *endpoint_ip, unsigned 
     b->done = done;
     b->arg = arg;
     snprintf(b->ip, sizeof(b->ip), "%s", endpoint_ip ? endpoint_ip : "");
-    if (!first_service_ip(r->options.service_cidr, b->service_ip))
-        b->service_ip[0] = '\0';
+    neap_cidr_text_at(r->options.service_cidr, 1, b->service_ip);
     next_phase(b);
 }

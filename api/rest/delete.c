@@ -181,6 +181,9 @@ static int change(struct rest_write *w, struct neap_err *err)
     if (!w->doc || !w->root)
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large");
     bool marked = neap_object_deleting(w->old);
+    rc = rest_call_of(c)->evicting ? rest_evict(w, err) : 0;
+    if (rc)
+        return rc;
     propagate(w);
     int64_t g = grace(w);
     bool wait = yyjson_mut_arr_size(neap_json_at(w->root, "metadata.finalizers")) > 0;

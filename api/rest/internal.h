@@ -135,7 +135,8 @@ void rest_update(struct neap_call *c);
 void rest_patch(struct neap_call *c);
 void rest_apply(struct neap_call *c);
 /* Apply of a Scale: to the object's spec.replicas. */
-void rest_apply_scale(struct neap_call *c, void (*reply)(struct rest_write *w, struct neap_object *o));
+void rest_apply_scale(struct neap_call *c,
+                      void (*reply)(struct rest_write *w, struct neap_object *o));
 /* ---- apply.c ---- */
 /* Sets managedFields of w->root for any write but an apply. */
 void rest_managed(struct rest_write *w);
@@ -181,8 +182,9 @@ struct rest_write {
     void (*rename)(struct rest_write *w);
     void *data; /* of change, reply and rename */
     bool may_create;
-    bool applied;         /* change() has seen to managedFields */
-    const char *managed_as; /* the subresource that managedFields name when <subresource> is NULL; or NULL */
+    bool applied; /* change() has seen to managedFields */
+    const char *
+        managed_as; /* the subresource that managedFields name when <subresource> is NULL; or NULL */
     bool forget_managers; /* the client sent managedFields: [] */
     bool binding;         /* the one write that may set a pod's node */
     bool delete_now;      /* change() said so, or the last finalizer went */
@@ -217,6 +219,11 @@ bool rest_busy_take(struct rest_write *w);
 void rest_busy_cancel(struct rest_write *w);
 void rest_write_run(struct rest_write *w);
 
+/* ---- eviction.c ---- */
+/* Within the deletion of an evicted pod: asks its disruption budget, whose count joins the transaction, and says in the
+ * pod why it goes. errors: NEAP_ETOOMANYREQUESTS, NEAP_EFORBIDDEN, NEAP_EPLAIN. */
+int rest_evict(struct rest_write *w, struct neap_err *err);
+
 /* ---- meta.c ---- */
 /* What a create sets and clears; generateName. */
 int rest_meta_create(struct rest_write *w, struct neap_err *err);
@@ -243,7 +250,8 @@ struct rest_validation {
     yyjson_mut_val *root, *old_root; /* old: NULL at create */
     const struct neap_kind *kind;
     const struct neap_subresource *subresource;
-    bool binding; /* the write that sets a pod's node */
+    bool binding;       /* the write that sets a pod's node */
+    const char *family; /* rest_validate_service_addresses: the one that is served */
     struct neap_err *err;
 };
 /* Name, labels, annotations, owners, finalizers. */

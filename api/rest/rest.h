@@ -33,6 +33,7 @@ struct neap_rest_options {
     const struct neap_node_proxy *node_proxy; /* NULL: those subresources answer 503 */
     const char *service_cidr;                 /* "10.96.0.0/16" */
     unsigned node_port_first, node_port_last; /* 30000, 32767 */
+    int64_t token_seconds_max;                /* no ServiceAccount token lives longer */
     uint64_t bookmark_ms;                     /* 60,000 */
     uint64_t watch_min_ms; /* 1,800,000: a watch without timeoutSeconds lasts 1..2 times */
     size_t arena_bytes;    /* of a request made inside: 64 MiB */

@@ -86,7 +86,7 @@ void neap_rest_fail(struct neap_call *c)
     rest_fail(c);
 }
 
-/* "NAME:PORT", "http:NAME:PORT" of a proxied name. */
+/* "NAME:PORT", "http:NAME:PORT", "https:NAME:PORT" of a proxied name. */
 static void split_name(struct neap_call *c)
 {
     char *name = neap_arena_strdup(c->arena, c->name), *colon = name ? strchr(name, ':') : NULL;
@@ -96,6 +96,7 @@ static void split_name(struct neap_call *c)
     char *second = strchr(colon + 1, ':');
     if (second) {
         *second = '\0';
+        c->proxy_tls = strcmp(name, "https") == 0;
         c->name = colon + 1;
         c->proxy_port = second[1] ? second + 1 : NULL;
     } else {
@@ -128,69 +129,6 @@ void rest_to_node(struct neap_call *c)
         return;
     }
     p->handle(p->arg, c, neap_object_ref(o));
-}
-
-/* ---- eviction: a deletion that disruption budgets may refuse ---- */
-
-/* A budget that matches the pod and allows no disruption; NULL: none. */
-static struct neap_object *refusing_budget(struct neap_call *c, struct neap_object *pod)
-{
-    const struct neap_kind *k = neap_kind_by_resource("policy", "v1", "poddisruptionbudgets");
-    struct neap_iter it;
-    neap_iter_init(&it, rest_call_of(c)->snapshot, k, c->namespace_, NULL);
-    for (struct neap_object *o; (o = neap_iter_next(&it));) {
-        struct neap_selector *s = NULL;
-        struct neap_err err = NEAP_ERR_INIT;
-        yyjson_doc *doc = neap_object_parse(o, NULL);
-        yyjson_val *root = yyjson_doc_get_root(doc);
-        int rc =
-            neap_selector_from_label_selector(neap_json_val_at(root, "spec.selector"), &s, &err);
-        bool refuses = rc == 0 && neap_selector_match(s, pod) &&
-                       yyjson_get_sint(neap_json_val_at(root, "status.disruptionsAllowed")) <= 0;
-        neap_selector_free(s);
-        neap_err_done(&err);
-        yyjson_doc_free(doc);
-        if (refuses)
-            return o;
-    }
-    return NULL;
-}
-
-void rest_eviction(struct neap_call *c)
-{
-    const struct neap_type *type = neap_type_by_name("io.k8s.api.policy.v1.Eviction");
-    yyjson_mut_doc *doc;
-    if (rest_negotiate(c, false, &c->err) ||
-        rest_body_object(c, c->kind, type, "Eviction", &doc, &c->err)) {
-        rest_fail(c);
-        return;
-    }
-    struct neap_object *pod = neap_snapshot_get(rest_pin(c), c->kind, c->namespace_, c->name);
-    if (!pod) {
-        rest_err_not_found(&c->err, c->kind, c->name);
-        rest_fail(c);
-        return;
-    }
-    struct neap_object *budget = refusing_budget(c, pod);
-    if (budget) {
-        neap_err_set(&c->err, NEAP_ETOOMANYREQUESTS,
-                     "Cannot evict pod as it would violate the pod's disruption budget.");
-        neap_err_cause(&c->err, "DisruptionBudget", NULL,
-                       "The disruption budget %s does not allow it now", neap_object_name(budget));
-        c->err.code = NEAP_ETOOMANYREQUESTS;
-        rest_fail(c);
-        return;
-    }
-    yyjson_mut_val *options = yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "deleteOptions");
-    struct neap_buf body = NEAP_BUF_INIT;
-    if (options)
-        neap_json_write_sorted(&body, options);
-    c->body = body.len ? neap_arena_strndup(c->arena, body.data, body.len) : NULL;
-    c->body_len = c->body ? body.len : 0;
-    neap_buf_done(&body);
-    c->content_type = NULL;
-    rest_call_of(c)->evicting = true;
-    rest_delete(c);
 }
 
 /* ---- binding ---- */
@@ -320,7 +258,7 @@ void rest_binding(struct neap_call *c)
 
 /* ---- TokenRequest ---- */
 
-enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600, TOKEN_SECONDS_MAX = 24 * 3600 };
+enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600 };
 
 /* What a token is bound to must be there, with that uid. */
 static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_token_request *t,
@@ -427,7 +365,12 @@ void rest_token_request(struct neap_call *c)
     t.name = c->name;
     t.uid = neap_object_uid(account);
     t.audiences = n ? audiences : NULL;
-    t.expiration_s = seconds > TOKEN_SECONDS_MAX ? TOKEN_SECONDS_MAX : seconds;
+    int64_t most = r->options.token_seconds_max;
+    if (seconds > most)
+        neap_call_warn(c, "requested expiration of %lld seconds shortened to %lld seconds",
+                       (long long)seconds, (long long)most);
+    seconds = seconds > most ? most : seconds;
+    t.expiration_s = seconds;
     char *token = r->options.auth ? neap_auth_token_issue(r->options.auth, &t, &expires) : NULL;
     if (!token) {
         rest_fail_with(c, NEAP_EUNAVAILABLE, "tokens are not issued by this server");

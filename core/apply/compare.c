@@ -214,13 +214,18 @@ static size_t run(const struct items *x, size_t i)
     return n;
 }
 
+static bool empty(yyjson_mut_val *list)
+{
+    return !list || yyjson_mut_arr_size(list) == 0;
+}
+
 static int compare_list(struct comparer *c, const struct schema *s, yyjson_mut_val *l,
                         yyjson_mut_val *r, struct change *out)
 {
     struct items x, y;
     struct schema item = schema_of_item(s);
     size_t i = 0, j = 0;
-    if (yyjson_mut_arr_size(l) == 0 && yyjson_mut_arr_size(r) == 0) {
+    if (empty(l) && empty(r)) {
         leaf(c, s, l, r, out);
         return 0;
     }

@@ -59,7 +59,7 @@ static int connect_in_time(struct action *a)
     }
     if (!e)
         return fd;
-    action_fail(a, "dial tcp %s:%d: %s", a->host, a->port, strerror(e));
+    action_fail(a, "dial tcp %s: %s", a->authority, strerror(e));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -102,7 +102,7 @@ static SSL *start_tls(struct action *a, int fd, SSL_CTX **ret_ctx)
             poll(&p, 1, a->timeout_ms) <= 0)
             break;
     }
-    action_fail(a, "TLS handshake with %s:%d failed", a->host, a->port);
+    action_fail(a, "TLS handshake with %s failed", a->authority);
     SSL_free(ssl);
     return NULL;
 }

@@ -30,52 +30,6 @@ static const char *str(yyjson_val *o, const char *name)
     return yyjson_get_str(yyjson_obj_get(o, name));
 }
 
-static int64_t quantity(yyjson_val *resources, const char *path, bool milli)
-{
-    yyjson_val *v = neap_json_val_at(resources, path);
-    int64_t out = 0;
-    if (!yyjson_is_str(v))
-        return 0;
-    if (milli)
-        neap_quantity_milli(yyjson_get_str(v), yyjson_get_len(v), &out);
-    else
-        neap_quantity_value(yyjson_get_str(v), yyjson_get_len(v), &out);
-    return out;
-}
-
-static void set_resources(struct neap_runtime_resources *r, int64_t cpu_request, int64_t cpu_limit,
-                          int64_t memory_limit)
-{
-    /* as kubelet: 1024 shares a CPU, at least 2; a quota of 100 ms periods, at least 1 ms */
-    r->cpu_shares = cpu_request * 1024 / 1000;
-    if (r->cpu_shares < 2)
-        r->cpu_shares = 2;
-    r->cpu_period_us = 100000;
-    r->cpu_quota_us = cpu_limit ? cpu_limit * 100 : 0;
-    if (cpu_limit && r->cpu_quota_us < 1000)
-        r->cpu_quota_us = 1000;
-    r->memory_limit = memory_limit;
-}
-
-/* Sums over containers; a limit counts only when every one has it. */
-static void pod_resources(struct pod *p, struct neap_runtime_resources *r)
-{
-    int64_t cpu = 0, cpu_limit = 0, memory = 0;
-    bool cpu_all = true, memory_all = true;
-    for (unsigned i = 0; i < p->count; i++) {
-        yyjson_val *x = yyjson_obj_get(p->containers[i].spec, "resources");
-        if (p->containers[i].init && !p->containers[i].sidecar)
-            continue;
-        int64_t c = quantity(x, "limits.cpu", true), m = quantity(x, "limits.memory", false);
-        cpu += quantity(x, "requests.cpu", true);
-        cpu_limit += c;
-        memory += m;
-        cpu_all = cpu_all && c;
-        memory_all = memory_all && m;
-    }
-    set_resources(r, cpu, cpu_all ? cpu_limit : 0, memory_all ? memory : 0);
-}
-
 static const char *qos(struct pod *p)
 {
     yyjson_val *root = yyjson_doc_get_root(p->doc);
@@ -106,7 +60,7 @@ struct neap_runtime_sandbox_config *sandbox_config(struct pod *p, struct neap_ar
         .host_ipc = yyjson_get_bool(yyjson_obj_get(p->spec, "hostIPC")),
         .share_process_namespace =
             yyjson_get_bool(yyjson_obj_get(p->spec, "shareProcessNamespace"))};
-    pod_resources(p, &c->resources);
+    resources_of_pod(p, false, &c->resources);
     size_t i, n, count = 0;
     yyjson_val *s, *list = neap_json_val_at(p->spec, "securityContext.sysctls");
     const char **sysctls =
@@ -339,11 +293,11 @@ static void set_security(struct container *c, struct neap_runtime_security *s,
 
 static int oom_score(struct container *c)
 {
-    yyjson_val *r = yyjson_obj_get(c->spec, "resources");
+    yyjson_val *r = resources_allocated(c);
     const char *class = qos(c->pod);
     if (!*class)
         return -997;
-    int64_t request = quantity(r, "requests.memory", false);
+    int64_t request = resources_quantity(r, "requests.memory", false);
     if (strcmp(class, "besteffort/") == 0 || !request)
         return 1000;
     int64_t total = node_memory();
@@ -356,7 +310,6 @@ container_config(struct container *c, struct neap_arena *arena, struct neap_err 
 {
     struct neap_runtime_container_config *k = neap_arena_calloc(arena, sizeof(*k));
     struct mounts m = {.arena = arena};
-    yyjson_val *r = yyjson_obj_get(c->spec, "resources");
     const char *const *env = container_env(c, arena, err);
     if (!env || add_mounts(c, &m, env, err))
         return NULL;
@@ -380,8 +333,7 @@ container_config(struct container *c, struct neap_arena *arena, struct neap_err 
         .log_max_bytes = LOG_BYTES_MAX,
         .log_max_files = LOG_FILES_MAX};
     neap_mkdir_p(neap_arena_printf(arena, "%s/%s", pod_log_dir(c->pod, arena), c->name), 0755);
-    set_resources(&k->resources, quantity(r, "requests.cpu", true), quantity(r, "limits.cpu", true),
-                  quantity(r, "limits.memory", false));
+    resources_of_container(c, &k->resources);
     k->resources.oom_score_adj = oom_score(c);
     set_security(c, &k->security, arena);
     return k;

@@ -11,7 +11,8 @@ enum {
     MESSAGE_MAX = 4096,
     LOG_TAIL_MAX = 2048,
     LOG_TAIL_FILE_MAX = 16 << 20,
-    HOOK_MS = 3600000 /* a postStart hook has no limit of its own */
+    PULL_TOLD_MS = 1000, /* a pull's failure is told this long, then that it is tried again */
+    HOOK_MS = 3600000    /* a postStart hook has no limit of its own */
 };
 
 static int64_t now_ms(const struct container *c)
@@ -85,12 +86,41 @@ static void retry_in(struct container *c, uint64_t ms)
     neap_timer_start(c->timer, ms, 0);
 }
 
+/* <ms>: the last time; longer now. */
+static void back_off_longer(struct container *c, uint64_t *ms)
+{
+    *ms = *ms ? *ms * 2 : BACKOFF_FIRST_MS;
+    if (*ms > BACKOFF_LAST_MS)
+        *ms = BACKOFF_LAST_MS;
+    retry_in(c, *ms);
+}
+
 static void back_off(struct container *c)
 {
-    c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_FIRST_MS;
-    if (c->backoff_ms > BACKOFF_LAST_MS)
-        c->backoff_ms = BACKOFF_LAST_MS;
-    retry_in(c, c->backoff_ms);
+    back_off_longer(c, &c->backoff_ms);
+}
+
+static const char *image_of(const struct container *c)
+{
+    const char *s = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
+    return s ? s : "";
+}
+
+/* As kubelet: ErrImagePull after an attempt, ImagePullBackOff while the next one is waited for. */
+static void tell_pull_back_off(struct container *c)
+{
+    if (!neap_streq(c->waiting_reason, "ErrImagePull") || now_ms(c) < c->pull_told_ms)
+        return;
+    char *text = neap_asprintf("Back-off pulling image \"%s\"", image_of(c));
+    char *whole =
+        neap_asprintf("%s: ErrImagePull: %s", text, c->waiting_message ? c->waiting_message : "");
+    event(c, "Normal", "BackOff", text);
+    event(c, "Warning", "Failed", "Error: ImagePullBackOff");
+    wait_for(c, "ImagePullBackOff", whole);
+    free(text);
+    free(whole);
+    retry_in(c, (uint64_t)(c->retry_at_ms - now_ms(c)));
+    status_changed(c->pod);
 }
 
 void container_step(struct container *c)
@@ -99,8 +129,10 @@ void container_step(struct container *c)
         return;
     if (c->state == CONTAINER_EXITED && !container_wants_restart(c))
         return;
-    if (c->retry_at_ms > now_ms(c))
+    if (c->retry_at_ms > now_ms(c)) {
+        tell_pull_back_off(c);
         return;
+    }
     if (c->state == CONTAINER_EXITED) {
         c->attempt++;
         c->restarts++;
@@ -190,16 +222,11 @@ static void create(struct container *c)
     } else {
         c->op = (struct neap_op){.data = c, .done = created};
         c->op_arena = arena;
+        resources_in_force(c);
         n->options.runtime->container_create(n->runtime, config, &c->op);
         return;
     }
     neap_arena_free(arena);
-}
-
-static const char *image_of(const struct container *c)
-{
-    const char *s = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
-    return s ? s : "";
 }
 
 static bool have_image(struct container *c)
@@ -213,18 +240,41 @@ static bool have_image(struct container *c)
     return true;
 }
 
+static void pull_failed(struct container *c, const char *why)
+{
+    char *text = neap_asprintf("Failed to pull image \"%s\": %s", image_of(c), why);
+    event(c, "Warning", "Failed", text);
+    event(c, "Warning", "Failed", "Error: ErrImagePull");
+    free(text);
+    c->state = CONTAINER_NONE;
+    wait_for(c, "ErrImagePull", why);
+    back_off_longer(c, &c->pull_backoff_ms);
+    c->pull_told_ms = now_ms(c) + PULL_TOLD_MS;
+    neap_timer_start(c->timer, PULL_TOLD_MS, 0);
+    status_changed(c->pod);
+    pod_step(c->pod);
+}
+
 static void pulled(struct neap_op *op, int code, const char *message)
 {
     struct container *c = op->data;
-    char text[1024];
+    struct neap_node *n = c->pod->node;
+    const struct neap_runtime_image *image;
     if (code || !have_image(c)) {
-        snprintf(text, sizeof(text), "Failed to pull image \"%s\": %s", image_of(c),
-                 message ? message : "not found");
-        failed(c, c->backoff_ms ? "ImagePullBackOff" : "ErrImagePull", text);
+        char *why = neap_strdup(message ? message : code ? neap_err_name(code) : "not found");
+        pull_failed(c, why);
+        free(why);
         return;
     }
-    snprintf(text, sizeof(text), "Successfully pulled image \"%s\"", image_of(c));
+    double took = (double)(now_ms(c) - c->pull_began_ms) / 1000;
+    bool known = n->options.runtime->image_status(n->runtime, image_of(c), &image) == 0;
+    char *text =
+        neap_asprintf("Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). "
+                      "Image size: %lld bytes.",
+                      image_of(c), took, took, known ? (long long)image->size : 0LL);
     event(c, "Normal", "Pulled", text);
+    free(text);
+    c->pull_backoff_ms = 0;
     create(c);
 }
 
@@ -242,6 +292,13 @@ static void keep_last(struct container *c)
     replace(&c->last_id, c->id);
 }
 
+/* Source: the kubelet's status: in a pod with init containers all wait for the pod. */
+const char *container_waits_as(const struct container *c)
+{
+    bool pod = yyjson_arr_size(yyjson_obj_get(c->pod->spec, "initContainers")) > 0;
+    return pod && !c->ephemeral ? "PodInitializing" : "ContainerCreating";
+}
+
 void container_start(struct container *c)
 {
     struct neap_node *n = c->pod->node;
@@ -252,9 +309,9 @@ void container_start(struct container *c)
     c->state = CONTAINER_STARTING;
     c->ready = false;
     c->startup_done = !yyjson_obj_get(c->spec, "startupProbe");
-    wait_for(c, "ContainerCreating", NULL);
-    if (have_image(c)) {
-        /* an image that is here is used, also under Always, when no registry can be asked: see README */
+    wait_for(c, container_waits_as(c), NULL);
+    bool always = neap_streq(pull, "Always");
+    if (have_image(c) && !always) {
         snprintf(text, sizeof(text), "Container image \"%s\" already present on machine",
                  image_of(c));
         event(c, "Normal", "Pulled", text);
@@ -269,6 +326,7 @@ void container_start(struct container *c)
     }
     snprintf(text, sizeof(text), "Pulling image \"%s\"", image_of(c));
     event(c, "Normal", "Pulling", text);
+    c->pull_began_ms = now_ms(c);
     c->op = (struct neap_op){.data = c, .done = pulled};
     n->options.runtime->image_pull(n->runtime, image_of(c), NULL, &c->op);
 }
@@ -344,7 +402,9 @@ static void ended(struct container *c, const struct neap_runtime_container_statu
     if (long_run)
         c->backoff_ms = 0;
     if (!c->pod->deleting && !c->pod->final_phase && container_wants_restart(c)) {
-        if (c->restarts == 0 && !c->backoff_ms) {
+        if (c->changed) {
+            c->retry_at_ms = 0; /* it is to end: no fault of its own */
+        } else if (c->restarts == 0 && !c->backoff_ms) {
             c->retry_at_ms = 0; /* the first time at once */
             c->backoff_ms = BACKOFF_FIRST_MS / 2;
         } else {
@@ -464,6 +524,7 @@ void container_free(struct container *c)
 {
     probes_stop(c);
     action_cancel(c->hook);
+    resources_free(c);
     neap_timer_close(c->timer);
     neap_arena_free(c->op_arena);
     free(c->id);

@@ -2,6 +2,8 @@
  * Source: Kubernetes documentation, "Define Environment Variables for a Container". */
 #include "node_internal.h"
 
+#include <neap/ip.h>
+
 #include <ctype.h>
 
 struct env {
@@ -117,8 +119,8 @@ const char *resource_field(struct pod *p, yyjson_val *ref, const struct containe
             own = &p->containers[i];
     if (!resource || !own)
         return NULL;
-    snprintf(path, sizeof(path), "resources.%s", resource);
-    yyjson_val *v = neap_json_val_at(own->spec, path);
+    snprintf(path, sizeof(path), "%s", resource);
+    yyjson_val *v = neap_json_val_at(resources_allocated(own), path);
     if (v) {
         neap_quantity_milli(yyjson_get_str(v), yyjson_get_len(v), &value);
     } else if (strcmp(resource, "limits.cpu") == 0) {
@@ -274,8 +276,7 @@ static void service_links(struct container *c, struct env *e)
 {
     struct neap_node *node = c->pod->node;
     yyjson_val *links = yyjson_obj_get(c->pod->spec, "enableServiceLinks");
-    char ip[64] = "";
-    unsigned a, b, x, y;
+    char ip[NEAP_IP_TEXT];
     size_t at = 0;
     const char *key;
     void *value;
@@ -283,8 +284,7 @@ static void service_links(struct container *c, struct env *e)
         if (strcmp(neap_object_namespace(value), c->pod->ns) == 0 &&
             strcmp(neap_object_name(value), "kubernetes") != 0)
             one_service(e, value);
-    if (sscanf(node->options.service_cidr, "%u.%u.%u.%u", &a, &b, &x, &y) == 4)
-        snprintf(ip, sizeof(ip), "%u.%u.%u.%u", a, b, x, y + 1);
+    neap_cidr_text_at(node->options.service_cidr, 1, ip);
     port_links(e, "kubernetes", ip, "https", "TCP", 443, true);
 }
 

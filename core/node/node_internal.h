@@ -10,6 +10,7 @@
 
 struct pod;
 struct action;
+struct resize;
 
 enum container_state {
     CONTAINER_NONE,     /* not made yet, or waiting to be made again */
@@ -55,12 +56,14 @@ struct container {
     int64_t last_started_ns, last_finished_ns;
     int last_exit_code;
     char *last_reason, *last_message, *last_id;
-    uint64_t backoff_ms;
+    uint64_t backoff_ms, pull_backoff_ms;
     int64_t retry_at_ms; /* on the loop's clock; 0: now */
+    int64_t pull_began_ms, pull_told_ms;
     struct neap_timer *timer;
     struct probe probes[PROBE_TYPES];
     struct action *hook; /* postStart or preStop under way */
     bool ready, startup_done, killing, terminating;
+    yyjson_doc *allocated, *actual; /* resources granted; in force, NULL: what is granted */
 };
 
 /* The life of a pod on the node. */
@@ -109,6 +112,12 @@ struct pod {
     /* the status that was last accepted, and whether a write is under way */
     char *sent_status;
     bool sending, status_dirty, final_sent, deadline_exceeded;
+    /* in-place resize: why it is not granted, why it is not done yet; NULL: it is, or there is none */
+    const char *resize_pending, *resize_error;
+    char *resize_pending_text, *resize_error_text;
+    bool resizing;         /* granted, not all in force */
+    struct resize *resize; /* being written */
+    struct neap_timer *resize_timer;
     const char *final_phase; /* Succeeded, Failed; NULL: not over */
     char *final_reason, *final_message;
 };
@@ -180,6 +189,8 @@ void pod_finish(struct pod *p, const char *phase, const char *reason, const char
 /* ---- container.c ---- */
 void container_step(struct container *c); /* starts it when it is due */
 void container_start(struct container *c);
+/* Why it waits before it runs. */
+const char *container_waits_as(const struct container *c);
 void container_changed(struct container *c);
 void container_signal(struct container *c, int signum);
 /* Its end begins: the preStop hook, then SIGTERM. Whoever calls sees to SIGKILL. */
@@ -197,6 +208,32 @@ const char *pod_dir(const struct pod *p, struct neap_arena *arena);
 const char *pod_log_dir(const struct pod *p, struct neap_arena *arena);
 const char *termination_path(const struct container *c, struct neap_arena *arena);
 
+/* ---- resources.c: CPU and memory, wanted, granted and in force ---- */
+/* "limits.cpu"; 0: none. */
+int64_t resources_quantity(yyjson_val *resources, const char *path, bool milli);
+/* In CPU or memory; <resource> "cpu", "memory", or NULL: either. */
+bool resources_differ(yyjson_val *a, yyjson_val *b, const char *resource);
+yyjson_val *resources_allocated(const struct container *c);
+yyjson_val *resources_actual(const struct container *c);
+void resources_allocate(struct container *c, yyjson_val *resources);
+/* What is granted is in force now. */
+void resources_in_force(struct container *c);
+/* From the API's status, after a restart of the agent. */
+void resources_restore(struct container *c, yyjson_val *status);
+void resources_free(struct container *c);
+void resources_of_container(const struct container *c, struct neap_runtime_resources *r);
+/* <both>: limits that hold what is in force and what is granted. */
+void resources_of_pod(const struct pod *p, bool both, struct neap_runtime_resources *r);
+/* Of the spec (<wanted>) or granted: milli-CPU, bytes. */
+void resources_requested(const struct pod *p, bool wanted, int64_t *ret_cpu, int64_t *ret_memory);
+
+/* ---- resize.c ---- */
+/* Looks whether the spec wants other resources, and at how far it has come. */
+void resize_step(struct pod *p);
+/* There is more room now. */
+void resize_others(struct neap_node *n);
+void resize_free(struct pod *p);
+
 /* ---- env.c ---- */
 const char *const *container_env(struct container *c, struct neap_arena *arena,
                                  struct neap_err *err);
@@ -212,7 +249,7 @@ const char *env_expand(const char *text, const char *const *env, struct neap_are
 void refs_fetch(struct pod *p);
 /* NULL: absent. kind: "configmaps", "secrets". */
 yyjson_val *refs_get(struct pod *p, const char *kind, const char *name, struct neap_arena *arena);
-const char *refs_token(struct pod *p, const char *audience);
+const char *refs_token(struct pod *p, yyjson_val *source); /* of a serviceAccountToken source */
 void refs_free(struct pod *p);
 
 /* ---- volume.c ---- */

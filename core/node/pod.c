@@ -56,8 +56,8 @@ static void add_container(struct pod *p, yyjson_val *spec, size_t list)
     x->init = list == 0;
     x->ephemeral = list == 2;
     x->sidecar = x->init && yyjson_equals_str(yyjson_obj_get(spec, "restartPolicy"), "Always");
-    bool waits = yyjson_arr_size(yyjson_obj_get(p->spec, "initContainers")) > 0 && !x->ephemeral;
-    x->waiting_reason = waits ? "PodInitializing" : "ContainerCreating";
+    resources_allocate(x, yyjson_obj_get(spec, "resources")); /* the scheduler saw to the room */
+    x->waiting_reason = container_waits_as(x);
 }
 
 /* Containers do not move: room for ephemeral ones that come later is taken now. */
@@ -140,9 +140,11 @@ static void read_status(struct pod *p, yyjson_val *root)
         {
             const char *name = yyjson_get_str(yyjson_obj_get(s, "name"));
             for (unsigned k = 0; k < p->count; k++)
-                if (neap_streq(p->containers[k].name, name))
+                if (neap_streq(p->containers[k].name, name)) {
                     p->containers[k].restarts = p->containers[k].attempt =
                         (unsigned)yyjson_get_uint(yyjson_obj_get(s, "restartCount"));
+                    resources_restore(&p->containers[k], s);
+                }
         }
     }
     const char *start = neap_json_val_str_at(root, "status.startTime");
@@ -239,6 +241,7 @@ void pod_free(struct pod *p)
     free(p->containers);
     neap_arena_free(p->op_arena);
     refs_free(p);
+    resize_free(p);
     neap_timer_close(p->timer);
     neap_timer_close(p->grace_timer);
     neap_timer_close(p->refresh_timer);
@@ -282,11 +285,12 @@ static void free_posted(void *arg)
 static void drop(struct pod *p)
 {
     struct neap_node *n = p->node;
-    if (p->dropped || p->sending || p->fetching)
+    if (p->dropped || p->sending || p->fetching || p->resize)
         return; /* its answer comes here again */
     p->dropped = true;
     volumes_remove(p);
     neap_map_del(&n->pods, p->uid);
+    resize_others(n);
     neap_loop_post(n->options.loop, free_posted, p);
 }
 
@@ -504,6 +508,7 @@ static void running(struct pod *p)
                 container_step(&p->containers[i]);
         check_finished(p);
     }
+    resize_step(p);
     status_changed(p);
     if (p->deleting || p->final_phase) {
         neap_sm_move(&p->sm, POD_STOPPING);

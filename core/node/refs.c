@@ -6,7 +6,6 @@ struct ref {
     struct pod *pod;
     char *key, *name, *body;
     bool optional, token;
-    int64_t seconds;
 };
 
 /* What is known: an object, or a token. */
@@ -46,6 +45,18 @@ static void complain(struct pod *p, const char *text)
         p->fetch_error = neap_strdup(text);
 }
 
+/* At four fifths of the life that the server gave it, or of a day. */
+static int64_t renewal(int64_t now, yyjson_val *reply)
+{
+    const int64_t day = 86400 * INT64_C(1000000000);
+    const char *end = neap_json_val_str_at(reply, "status.expirationTimestamp");
+    int64_t until;
+    if (!end || !neap_time_parse(end, strlen(end), &until) || until <= now)
+        return now;
+    int64_t life = until - now;
+    return now + (life < day ? life : day) / 5 * 4;
+}
+
 static void take_token(struct ref *r, const struct neap_reply *reply)
 {
     struct pod *p = r->pod;
@@ -55,8 +66,7 @@ static void take_token(struct ref *r, const struct neap_reply *reply)
         struct known *k = remember(p, r->key);
         free(k->token);
         k->token = neap_strdup(token);
-        /* renewed at four fifths of its life */
-        k->renew_ns = node_wall(p->node) + r->seconds * 800000000;
+        k->renew_ns = renewal(node_wall(p->node), yyjson_doc_get_root(doc));
     }
     yyjson_doc_free(doc);
 }
@@ -107,29 +117,46 @@ static void fetch(struct pod *p, const char *kind, const char *name, bool option
     node_request(p->node, &r->request);
 }
 
-static void fetch_token(struct pod *p, yyjson_val *source)
+/* Tokens are told apart by audience and life: "token/<audience>/<seconds>". */
+static char *token_key(yyjson_val *source)
 {
     const char *audience = yyjson_get_str(yyjson_obj_get(source, "audience"));
     yyjson_val *life = yyjson_obj_get(source, "expirationSeconds");
+    return neap_asprintf("token/%s/%lld", audience ? audience : "",
+                         life ? (long long)yyjson_get_sint(life) : 3600LL);
+}
+
+static char *token_request(struct pod *p, yyjson_val *source)
+{
+    const char *audience = yyjson_get_str(yyjson_obj_get(source, "audience"));
+    yyjson_val *life = yyjson_obj_get(source, "expirationSeconds");
+    struct neap_buf json = NEAP_BUF_INIT;
+    neap_buf_str(&json, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\","
+                        "\"spec\":{\"audiences\":[");
+    if (audience)
+        neap_buf_json_string(&json, audience, strlen(audience));
+    neap_buf_printf(&json,
+                    "],\"expirationSeconds\":%lld,\"boundObjectRef\":{\"kind\":\"Pod\","
+                    "\"apiVersion\":\"v1\",\"name\":\"%s\",\"uid\":\"%s\"}}}",
+                    life ? (long long)yyjson_get_sint(life) : 3600LL, p->name, p->uid);
+    return neap_buf_take(&json);
+}
+
+static void fetch_token(struct pod *p, yyjson_val *source)
+{
     const char *account = yyjson_get_str(yyjson_obj_get(p->spec, "serviceAccountName"));
-    char key[320];
-    snprintf(key, sizeof(key), "token/%s", audience ? audience : "");
+    char *key = token_key(source);
     struct known *k = neap_map_get(&p->refs, key);
-    if (k && k->token && node_wall(p->node) < k->renew_ns)
+    if (k && k->token && node_wall(p->node) < k->renew_ns) {
+        free(key);
         return;
+    }
     struct ref *r = neap_calloc(1, sizeof(*r));
     r->pod = p;
     r->token = true;
-    r->key = neap_strdup(key);
+    r->key = key;
     r->name = neap_strdup(account ? account : "default");
-    r->seconds = life ? yyjson_get_sint(life) : 3600;
-    r->body = neap_asprintf("{\"apiVersion\":\"authentication.k8s.io/"
-                            "v1\",\"kind\":\"TokenRequest\",\"spec\":{\"audiences\":[%s%s%s],"
-                            "\"expirationSeconds\":%lld,\"boundObjectRef\":{\"kind\":\"Pod\","
-                            "\"apiVersion\":\"v1\",\"name\":\"%s\","
-                            "\"uid\":\"%s\"}}}",
-                            audience ? "\"" : "", audience ? audience : "", audience ? "\"" : "",
-                            (long long)r->seconds, p->name, p->uid);
+    r->body = token_request(p, source);
     neap_request_init(&r->request);
     r->request.verb = NEAP_CREATE;
     r->request.kind = neap_kind_by_resource("", "v1", "serviceaccounts");
@@ -219,11 +246,11 @@ yyjson_val *refs_get(struct pod *p, const char *kind, const char *name, struct n
     return yyjson_doc_get_root(neap_object_parse(k->object, neap_arena_alc(arena)));
 }
 
-const char *refs_token(struct pod *p, const char *audience)
+const char *refs_token(struct pod *p, yyjson_val *source)
 {
-    char key[320];
-    snprintf(key, sizeof(key), "token/%s", audience ? audience : "");
+    char *key = token_key(source);
     struct known *k = neap_map_get(&p->refs, key);
+    free(key);
     return k ? k->token : NULL;
 }
 

@@ -54,6 +54,25 @@ static void state(struct container *c, struct neap_buf *b)
     }
 }
 
+static void json_member(struct neap_buf *b, const char *name, yyjson_val *value)
+{
+    size_t len = 0;
+    char *text = value ? yyjson_val_write(value, 0, &len) : NULL;
+    if (text)
+        neap_buf_printf(b, ",\"%s\":%s", name, text);
+    free(text);
+}
+
+/* In force while it runs, else what it would get. */
+static void resources(struct container *c, struct neap_buf *b)
+{
+    yyjson_val *granted = resources_allocated(c), *requests = yyjson_obj_get(granted, "requests");
+    yyjson_val *now = c->state == CONTAINER_RUNNING ? resources_actual(c) : granted;
+    if (yyjson_obj_size(requests))
+        json_member(b, "allocatedResources", requests);
+    json_member(b, "resources", now);
+}
+
 static void container_status(struct container *c, struct neap_buf *b)
 {
     const char *image = yyjson_get_str(yyjson_obj_get(c->spec, "image"));
@@ -77,6 +96,8 @@ static void container_status(struct container *c, struct neap_buf *b)
         c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
     if (c->id && c->state != CONTAINER_NONE && c->state != CONTAINER_STARTING)
         neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", c->id);
+    if (!c->ephemeral)
+        resources(c, b);
     neap_buf_char(b, '}');
 }
 
@@ -114,14 +135,18 @@ static bool counts(const struct container *c)
 
 /* ---- conditions ---- */
 
+static bool incomplete(const struct container *c)
+{
+    if (c->sidecar)
+        return !(c->state == CONTAINER_RUNNING && c->startup_done);
+    return !(c->state == CONTAINER_EXITED && c->exit_code == 0);
+}
+
 static bool initialized(const struct pod *p)
 {
-    for (unsigned i = 0; i < p->count && p->containers[i].init; i++) {
-        const struct container *c = &p->containers[i];
-        if (c->sidecar ? !(c->state == CONTAINER_RUNNING && c->startup_done)
-                       : !(c->state == CONTAINER_EXITED && c->exit_code == 0))
+    for (unsigned i = 0; i < p->count && p->containers[i].init; i++)
+        if (incomplete(&p->containers[i]))
             return false;
-    }
     return true;
 }
 
@@ -145,17 +170,29 @@ static yyjson_val *old_condition(yyjson_val *root, const char *type)
     return NULL;
 }
 
-static bool gates_open(struct pod *p, yyjson_val *root)
+/* Whether all conditions are true that the pod itself demands; in <why> which are not. */
+static bool gates_open(struct pod *p, yyjson_val *root, struct neap_buf *why)
 {
     size_t i, n;
     yyjson_val *g;
+    bool open = true;
     yyjson_arr_foreach(yyjson_obj_get(p->spec, "readinessGates"), i, n, g)
     {
-        yyjson_val *c = old_condition(root, yyjson_get_str(yyjson_obj_get(g, "conditionType")));
-        if (!yyjson_equals_str(yyjson_obj_get(c, "status"), "True"))
-            return false;
+        const char *type = yyjson_get_str(yyjson_obj_get(g, "conditionType"));
+        yyjson_val *c = old_condition(root, type);
+        const char *status = yyjson_get_str(yyjson_obj_get(c, "status"));
+        if (neap_streq(status, "True"))
+            continue;
+        neap_buf_str(why, open ? "" : ", ");
+        if (c)
+            neap_buf_printf(why, "the status of pod readiness gate \"%s\" is not \"True\", but %s",
+                            type, status);
+        else
+            neap_buf_printf(
+                why, "corresponding condition of pod readiness gate \"%s\" does not exist.", type);
+        open = false;
     }
-    return true;
+    return open;
 }
 
 static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const char *type,
@@ -175,42 +212,96 @@ static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const
     if (!ok) {
         text_member(b, "reason", reason);
         text_member(b, "message", message);
+        if ((!message || !*message) && yyjson_obj_get(old, "message"))
+            neap_buf_str(b, ",\"message\":null");
     } else if (old && yyjson_obj_get(old, "reason")) {
         neap_buf_str(b, ",\"reason\":null,\"message\":null");
     }
     neap_buf_char(b, '}');
 }
 
-static void unready_text(const struct pod *p, struct neap_buf *text)
+/* One that is there only while it is true. */
+static void passing(yyjson_val *root, struct neap_buf *b, const char *type, bool is,
+                    const char *reason, const char *message, struct neap_node *n)
 {
-    neap_buf_str(text, "containers with unready status: [");
+    yyjson_val *old = old_condition(root, type);
+    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
+    char now[32];
+    if (!is && old)
+        neap_buf_printf(b, ",{\"type\":\"%s\",\"$patch\":\"delete\"}", type);
+    if (!is)
+        return;
+    neap_time_format(node_wall(n), now);
+    neap_buf_printf(b,
+                    ",{\"type\":\"%s\",\"status\":\"True\",\"lastProbeTime\":null,"
+                    "\"lastTransitionTime\":\"%s\",\"observedGeneration\":%lld",
+                    type, since ? since : now,
+                    (long long)yyjson_get_sint(neap_json_val_at(root, "metadata.generation")));
+    if (reason) {
+        text_member(b, "reason", reason);
+        text_member(b, "message", message);
+    } else if (yyjson_obj_get(old, "reason")) {
+        neap_buf_str(b, ",\"reason\":null,\"message\":null");
+    }
+    neap_buf_char(b, '}');
+}
+
+static bool unready(const struct container *c)
+{
+    return counts(c) && !c->ready;
+}
+
+static bool uninitialized(const struct container *c)
+{
+    return c->init && incomplete(c);
+}
+
+/* "containers with <what> status: [a b]" */
+static void names_text(const struct pod *p, const char *what, bool (*is)(const struct container *c),
+                       struct neap_buf *text)
+{
     bool first = true;
+    neap_buf_printf(text, "containers with %s status: [", what);
     for (unsigned i = 0; i < p->count; i++)
-        if (counts(&p->containers[i]) && !p->containers[i].ready) {
+        if (is(&p->containers[i])) {
             neap_buf_printf(text, "%s%s", first ? "" : " ", p->containers[i].name);
             first = false;
         }
     neap_buf_char(text, ']');
 }
 
+/* Source: the kubelet's status (Kubernetes documentation, "Pod Lifecycle: Pod conditions"); an ended pod's say only
+ * that it has ended. */
 static void conditions(struct pod *p, yyjson_val *root, struct neap_buf *b)
 {
-    struct neap_buf text = NEAP_BUF_INIT;
+    struct neap_buf text = NEAP_BUF_INIT, init = NEAP_BUF_INIT, gates = NEAP_BUF_INIT;
     bool over = p->final_phase && (p->sm.state == POD_OVER || p->sm.state == POD_CLEANING ||
                                    p->sm.state == POD_STOPPING);
-    const char *reason = neap_streq(p->final_phase, "Succeeded") ? "PodCompleted"
-                         : p->final_phase                        ? "PodFailed"
-                                                                 : "ContainersNotReady";
-    bool ready = !over && containers_ready(p);
+    const char *end = neap_streq(p->final_phase, "Succeeded") ? "PodCompleted"
+                      : p->final_phase                        ? "PodFailed"
+                                                              : NULL;
+    bool containers = !over && containers_ready(p);
+    bool open = gates_open(p, root, &gates);
     bool sandbox = p->sm.state == POD_RUNNING || p->sm.state == POD_STOPPING;
-    unready_text(p, &text);
+    names_text(p, "unready", unready, &text);
+    names_text(p, "incomplete", uninitialized, &init);
+    const char *reason = end ? end : "ContainersNotReady", *why = end ? "" : text.data;
     neap_buf_str(b, ",\"conditions\":[");
     condition(p, root, b, "PodReadyToStartContainers", sandbox, NULL, NULL);
-    condition(p, root, b, "Initialized", initialized(p), "ContainersNotInitialized", NULL);
-    condition(p, root, b, "Ready", ready && gates_open(p, root), reason, ready ? "" : text.data);
-    condition(p, root, b, "ContainersReady", ready, reason, text.data);
+    condition(p, root, b, "Initialized", initialized(p), "ContainersNotInitialized", init.data);
+    if (containers && !open)
+        condition(p, root, b, "Ready", false, "ReadinessGatesNotReady", gates.data);
+    else
+        condition(p, root, b, "Ready", containers, reason, why);
+    condition(p, root, b, "ContainersReady", containers, reason, why);
+    passing(root, b, "PodResizePending", p->resize_pending, p->resize_pending,
+            p->resize_pending_text, p->node);
+    passing(root, b, "PodResizeInProgress", p->resizing, p->resize_error, p->resize_error_text,
+            p->node);
     neap_buf_char(b, ']');
     neap_buf_done(&text);
+    neap_buf_done(&init);
+    neap_buf_done(&gates);
 }
 
 /* ---- the whole ---- */

@@ -169,7 +169,7 @@ static int add_downward(struct pod *p, struct files *f, yyjson_val *source, int 
 static int add_token(struct pod *p, struct files *f, yyjson_val *source, int mode,
                      struct neap_err *err)
 {
-    const char *token = refs_token(p, str(source, "audience"));
+    const char *token = refs_token(p, source);
     if (!token)
         return neap_err_set(err, NEAP_EUNAVAILABLE, "no token was given yet");
     /* read by the container's user, whoever that is, or its group */

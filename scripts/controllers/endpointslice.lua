@@ -34,13 +34,35 @@ local function reference(pod)
   return { kind = "Pod", namespace = pod.metadata.namespace, name = pod.metadata.name, uid = pod.metadata.uid }
 end
 
+local function family_of(ip)
+  return ip:find(":", 1, true) and "IPv6" or "IPv4"
+end
+
+-- The pod's address of the Service's family: slices of a second one are for dual-stack, which is not served.
+local function address_of(pod, family)
+  if pod.status.podIP and family_of(pod.status.podIP) == family then
+    return pod.status.podIP
+  end
+  for _, x in pairs(pod.status.podIPs or {}) do
+    if family_of(x.ip) == family then
+      return x.ip
+    end
+  end
+end
+
+local function service_family(service)
+  local families = service.spec.ipFamilies
+  return families and families[1] or "IPv4"
+end
+
 -- Pods with an address, grouped by equal ports, in order of name.
 local function collect(service)
+  local family = service_family(service)
   local groups, by_hash = {}, {}
   for _, pod in ipairs(neap.list("v1/pods", {
     namespace = service.metadata.namespace, selector = { matchLabels = neap.edit(service.spec.selector) },
   })) do
-    local phase, ip = pod.status.phase, pod.status.podIP
+    local phase, ip = pod.status.phase, address_of(pod, family)
     if ip and phase ~= "Succeeded" and phase ~= "Failed" then
       local ports = ports_of(service, pod)
       local hash = neap.hash(ports)
@@ -106,7 +128,7 @@ local function write_slices(service)
           generateName = name .. "-", labels = labels, ownerReferences = { workload.owner(service) },
           annotations = { ["endpoints.kubernetes.io/last-change-trigger-time"] = neap.time() },
         },
-        addressType = "IPv4", ports = slice.ports, endpoints = slice.endpoints,
+        addressType = service_family(service), ports = slice.ports, endpoints = slice.endpoints,
       }))
     elseif not (neap.equal(old.endpoints or {}, slice.endpoints) and neap.equal(old.ports or {}, slice.ports)) then
       workload.check(neap.patch("discovery.k8s.io/v1/endpointslices", ns, old.metadata.name,

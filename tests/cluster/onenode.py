@@ -49,29 +49,37 @@ def host_state(instance, directory):
 
 
 class OneNode:
-    def __init__(self, variant="asan", options=()):
+    def __init__(self, variant="asan", options=(), listen="127.0.0.1", v6_only=False, inside=False):
+        """<v6_only>: the namespace has no IPv4 address. <inside>: the API lives there as well, without --netns."""
         self.build = os.path.join(TOP, "build", variant) if variant != "release" else os.path.join(TOP, "build")
         self.temp = tempfile.TemporaryDirectory(prefix="neap-cluster-", ignore_cleanup_errors=True)
         self.dir = os.path.join(self.temp.name, "d")
         os.mkdir(self.dir, 0o700)
-        self.netns = "neap-t%d" % os.getpid()
+        self.netns = "neap-t%d%s" % (os.getpid(), "i" if inside else "")
         self.options = list(options)
+        self.listen = listen
+        self.inside = inside
         self.kubectl_path = subprocess.check_output([os.path.join(TOP, "contrib/setup/kubectl")]).decode().strip()
         subprocess.run(["ip", "netns", "add", self.netns], check=True)
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
+        if v6_only:
+            subprocess.run(["ip", "-n", self.netns, "-4", "addr", "flush", "dev", "lo"], check=True)
         self.kubeconfig = os.path.join(self.dir, "admin.kubeconfig")
         self.log = os.path.join(self.temp.name, "log")
-        with socket.socket() as s:  # a server that is started again keeps its port
-            s.bind(("127.0.0.1", 0))
+        # a server that is started again keeps its port
+        with socket.socket(socket.AF_INET6 if ":" in listen else socket.AF_INET) as s:
+            s.bind((listen.strip("[]"), 0))
             self.port = s.getsockname()[1]
         self.start()
         self.image()
 
     def start(self):
         self.output = open(self.log, "ab")
+        enter = ["nsenter", "--net=/run/netns/" + self.netns] if self.inside else []
         self.process = subprocess.Popen(
-            [os.path.join(self.build, "neap"), "up", "--data-dir", self.dir, "--listen", "127.0.0.1:%d" % self.port,
-             "--netns", self.netns, "--node-name", "node-1"] + self.options,
+            enter + [os.path.join(self.build, "neap"), "up", "--data-dir", self.dir,
+                     "--listen", "%s:%d" % (self.listen, self.port), "--node-name", "node-1"]
+            + ([] if self.inside else ["--netns", self.netns]) + self.options,
             stdout=subprocess.PIPE, stderr=self.output)
         while True:
             line = self.process.stdout.readline().decode()
@@ -106,7 +114,8 @@ class OneNode:
 
     def run(self, *args, stdin=None, timeout=60):
         """(exit code, stdout, stderr) of kubectl."""
-        p = subprocess.run([self.kubectl_path] + list(args), input=stdin.encode() if stdin is not None else None,
+        enter = ["nsenter", "--net=/run/netns/" + self.netns] if self.inside else []
+        p = subprocess.run(enter + [self.kubectl_path] + list(args), input=stdin.encode() if stdin is not None else None,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
                            env=dict(os.environ, KUBECONFIG=self.kubeconfig, KUBECTL_KUBERC="false"))
         return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")

@@ -78,6 +78,10 @@ def check_write(report, k):
     k.kubectl("scale", "deploy", "web", "--replicas=3")
     report.check("kubectl scale, wait", k.run("wait", "--for=jsonpath={.status.readyReplicas}=3", "deploy/web",
                                               "--timeout=30s")[0] == 0)
+    both = {"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "listed-%d" % i}, "data": {"a": "b"}} for i in (1, 2)]}
+    out = k.kubectl("apply", "-f", "-", stdin=json.dumps(both))
+    report.check("kubectl apply of a List", out.count("created") == 2, out)
 
 
 def check_service(report, k):
@@ -91,6 +95,8 @@ def check_service(report, k):
                  "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc %s 80" % ip)[1]))
     proxied = "/api/v1/namespaces/default/%s/proxy/"
     report.check("the API server's proxy to a Service", k.run("get", "--raw", proxied % "services/web:80")[1].strip() == "one")
+    report.check("its path without a slash is redirected",
+                 k.run("get", "--raw", (proxied % "services/web:80")[:-1])[1].strip() == "one")
     pod = k.get("pods", "-l", "app=web")["items"][0]["metadata"]["name"]
     report.check("and to a pod", k.run("get", "--raw", proxied % ("pods/%s:8080" % pod))[1].strip() == "one")
     code, _, err = k.run("get", "--raw", proxied % ("pods/%s:81" % pod))
@@ -180,6 +186,77 @@ def check_delete(report, k):
     report.check("kubectl delete takes pods with it", not k.get("pods", "-l", "app=web")["items"])
 
 
+PAGE_SERVER = """
+import socket, time
+s = socket.create_server(("", 9480))
+while True:
+    c, _ = s.accept()
+    head = c.recv(4096).decode()
+    if "/moved" in head.split()[1]:
+        c.sendall(b"HTTP/1.1 302 Found\\r\\nLocation: /here\\r\\n\\r\\n")
+    else:
+        c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: text/html; charset=utf-8\\r\\n\\r\\n<p>")
+        for piece in (b'<a hr', b'ef="/to">x</a>', b'<i'):
+            time.sleep(0.05)
+            c.sendall(piece)
+        time.sleep(0.1)
+    c.close()
+"""
+
+
+def headers_of(k, path):
+    """Asked for by a ServiceAccount."""
+    token = k.kubectl("-n", "kube-system", "create", "token", "default").strip()
+    return subprocess.run(["curl", "-sk", "-D", "-", "-o", "/dev/null", "--max-time", "10", "-H", "Authorization: Bearer " + token,
+                           "https://127.0.0.1:%d%s" % (k.port, path)], stdout=subprocess.PIPE).stdout.decode()
+
+
+def check_page_proxy(report, k):
+    """What a page and a redirect say leads through the proxy again, however the bytes come."""
+    server = subprocess.Popen(["ip", "netns", "exec", k.netns, sys.executable, "-c", PAGE_SERVER])
+    base = "/api/v1/namespaces/default/pods/page:9480/proxy"
+    try:
+        k.apply(k.pod("page", "exec sleep 1000", hostNetwork=True))
+        k.wait_ready("page")
+        got = poll(lambda: k.run("get", "--raw", base + "/", timeout=10)[1], 10)
+        report.check("links of a page lead through the proxy", got == '<p><a href="%s/to">x</a><i' % base, got)
+        head = headers_of(k, base + "/moved")
+        report.check("who may not is told so", " 403" in head.split("\r\n")[0], head)
+        k.kubectl("create", "clusterrolebinding", "page", "--clusterrole=cluster-admin", "--serviceaccount=kube-system:default")
+        head = headers_of(k, base + "/moved")
+        report.check("redirects too", "location: %s/here\r\n" % base in head, head)
+    finally:
+        server.kill()
+        server.wait()
+        k.kubectl("delete", "clusterrolebinding", "page", "--ignore-not-found")
+        k.kubectl("delete", "pod", "page", "--now")
+
+
+def check_tls_proxy(report, k):
+    """A pod on the node's network; what listens there speaks TLS."""
+    key = os.path.join(k.temp.name, "tls.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x", "-keyout", key,
+                    "-out", key + ".crt"], check=True, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(["ip", "netns", "exec", k.netns, "openssl", "s_server", "-accept", "9443", "-www", "-quiet",
+                               "-key", key, "-cert", key + ".crt"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        k.apply(k.pod("tls", "exec sleep 1000", hostNetwork=True))
+        k.wait_ready("tls")
+
+        def look():
+            return "s_server" in k.run("get", "--raw", "/api/v1/namespaces/default/pods/https:tls:9443/proxy/")[1]
+        report.check("the API server's proxy by TLS", poll(look, 10),
+                     k.run("get", "--raw", "/api/v1/namespaces/default/pods/https:tls:9443/proxy/"))
+        report.check("TLS to a plain port is a clear error",
+                     "error trying to reach" in k.run("get", "--raw",
+                                                      "/api/v1/namespaces/default/pods/https:tls:1/proxy/")[2])
+    finally:
+        server.kill()
+        server.wait()
+        k.kubectl("delete", "pod", "tls", "--now")
+
+
 def main():
     report = Report()
     k = cluster_or_skip("kubectl")
@@ -187,7 +264,8 @@ def main():
         k.apply(deployment("web"))
         ready = k.run("wait", "--for=condition=Available", "deploy/web", "--timeout=30s", timeout=40)
         report.check("a Deployment becomes available", ready[0] == 0, ready)
-        for check in (check_read, check_write, check_service, check_rollout, check_inside, check_delete):
+        for check in (check_read, check_write, check_service, check_rollout, check_inside, check_page_proxy, check_tls_proxy,
+                      check_delete):
             try:
                 check(report, k)
             except Exception as e:

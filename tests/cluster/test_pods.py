@@ -135,6 +135,24 @@ def check_config(report, k):
     k.kubectl("delete", "pod", "config", "--grace-period=0", "--force")
 
 
+def check_token(report, k):
+    """A token lives four seconds here: its file has another one before the first ends."""
+    def status(token):
+        return subprocess.run(["curl", "-sko", "/dev/null", "-w", "%{http_code}", "-H", "Authorization: Bearer " + token,
+                               "https://127.0.0.1:%d/api" % k.port], stdout=subprocess.PIPE).stdout.decode()
+
+    def read():
+        return k.run("exec", "token", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")[1].strip()
+    k.apply(k.pod("token", "exec sleep 1000"))
+    k.wait_ready("token")
+    first = read()
+    report.check("a pod's token is good", first and status(first) == "200", first)
+    second = poll(lambda: read() not in ("", first) and read(), 15)
+    report.check("a pod's token is renewed before it ends", second and status(second) == "200", second)
+    report.check("the first one ends", poll(lambda: status(first) == "401", 15), status(first))
+    k.kubectl("delete", "pod", "token", "--now")
+
+
 def check_probes(report, k):
     k.apply(k.pod("probe", "touch /tmp/ready /tmp/alive; sleep 1000", container={
         "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
@@ -290,9 +308,9 @@ def check_follow(report, k):
 
 def main():
     report = Report()
-    k = cluster_or_skip("pods", options=["--volume-refresh", "1s"])
+    k = cluster_or_skip("pods", options=["--volume-refresh", "1s", "--service-account-max-token-expiration", "4s"])
     try:
-        for check in (check_first, check_restart, check_kill, check_init, check_config, check_probes, check_hooks,
+        for check in (check_first, check_restart, check_kill, check_init, check_config, check_token, check_probes, check_hooks,
                       check_lost_shim, check_user, check_change, check_debug, check_limits,
                       check_images, check_host_ports, check_follow):
             try:

@@ -24,6 +24,29 @@ int main(void)
 }
 """
 
+# The real image's shell speaks ash's words and hands on variables such as data-1; Debian's ash drops those, bash has
+# other words. So: ash, and bash where there is such a variable.
+SHELL = """
+#include <ctype.h>
+#include <unistd.h>
+extern char **environ;
+static int dropped(const char *s)
+{
+    int first = 1;
+    for (; *s && *s != '='; s++, first = 0)
+        if (!(isalpha((unsigned char)*s) || *s == '_' || (!first && isdigit((unsigned char)*s))))
+            return 1;
+    return first;
+}
+int main(int argc, char **argv)
+{
+    (void)argc;
+    for (char **e = environ; *e; e++)
+        if (dropped(*e))
+            return execv("/bin/bash", argv) != 0;
+    return execv("/bin/busybox", argv) != 0;
+}
+"""
 # prints its uid as the kernel sees it: with a setuid bit and no_new_privs it must stay the caller's
 NNP = """#include <stdio.h>
 #include <unistd.h>
@@ -78,9 +101,10 @@ class Tree:
         with open(source, "rb") as f:
             self.add((path or source).lstrip("/"), f.read(), mode)
 
-    def program(self, source):
+    def program(self, source, path=None):
         """A dynamic program with its libraries."""
-        self.copy(source)
+        self.copy(source, path)
+        self.links.add(path or source.lstrip("/"))
         out = subprocess.run(["ldd", source], stdout=subprocess.PIPE).stdout.decode()
         for word in out.split():
             if word.startswith("/") and word not in self.seen:
@@ -143,13 +167,21 @@ def page(directory, text, files=()):
 
 def make_agnhost(directory, programs):
     tree = Tree()
-    busybox(tree, directory)
     tree.copy(programs["agnhost"], "agnhost")
     tree.link("agnhost-2", "agnhost")
-    for name in ("curl", "dig", "tar"):
+    for name, path in (("curl", None), ("dig", None), ("tar", None), ("ss", None), ("nc.openbsd", "bin/nc")):
         if shutil.which(name):
-            tree.program(shutil.which(name))
+            tree.program(shutil.which(name), path)
+    key, certificate = os.path.join(directory, "localhost.key"), os.path.join(directory, "localhost.crt")
+    if not os.path.exists(certificate):  # its own TLS ports; nobody looks who it is
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=localhost",
+                        "-keyout", key, "-out", certificate], check=True, stderr=subprocess.DEVNULL)
+    tree.copy(key, "localhost.key", 0o644)
+    tree.copy(certificate, "localhost.crt", 0o644)
     tree.folder("uploads")
+    tree.program("/bin/bash")  # busybox' sh prefers its own nc and wget to the programs on PATH
+    tree.link("bin/sh", "bash")
+    busybox(tree, directory)
     return tree.done()
 
 
@@ -168,8 +200,9 @@ def make(directory, programs, wanted):
             made.append(path)
 
     base = Tree()
-    base.program("/bin/bash")  # as sh: busybox' own drops variables such as data-1 from the environment
-    base.link("bin/sh", "bash")
+    base.program("/bin/bash")
+    base.copy(compiled(directory, "sh", SHELL), "bin/sh")
+    base.links.add("bin/sh")
     busybox(base, directory)
     put("busybox", want(REPO + "busybox:"), base.done(), Cmd=["sh"])
     if os.path.exists(programs.get("agnhost", "")):

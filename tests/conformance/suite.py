@@ -11,21 +11,27 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = "v1.37.2"
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "neap/conformance")
 BATCH = 6  # tests a process: few, so that none waits for the slow ones of another
-E2E, AGNHOST = os.path.join(CACHE, "e2e.test"), os.path.join(CACHE, "agnhost")
+PROGRAMS = {"e2e": "e2e.test", "agnhost": "agnhost", "kube-scheduler": "kube-scheduler"}
 CONTENT_TYPES = {"json": "application/json", "protobuf": "application/vnd.kubernetes.protobuf"}
 
 
+def programs():
+    return {name: os.path.join(CACHE, file) for name, file in PROGRAMS.items()}
+
+
+def built():
+    return all(os.path.exists(path) for path in programs().values())
+
+
 def why_not():
-    if os.path.exists(E2E) and os.path.exists(AGNHOST) or shutil.which("go"):
-        return None
-    return "Go"
+    return None if built() or shutil.which("go") else "Go"
 
 
 def build():
-    """The suite and the program of its images, once."""
-    if not (os.path.exists(E2E) and os.path.exists(AGNHOST)):
+    """The suite, the program of its images, and Kubernetes' scheduler, once."""
+    if not built():
         subprocess.run([os.path.join(HERE, "build"), CACHE, VERSION], check=True)
-    return {"e2e": E2E, "agnhost": AGNHOST}
+    return programs()
 
 
 def wanted_images(programs):

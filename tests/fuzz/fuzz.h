@@ -25,6 +25,15 @@ static inline char *fuzz_copy(const void *data, size_t size)
     return s;
 }
 
+/* A copy that ends as C's strings do. */
+static inline char *fuzz_line(const void *data, size_t size)
+{
+    char *s = neap_malloc(size + 1);
+    memcpy(s, data, size);
+    s[size] = '\0';
+    return s;
+}
+
 /* NULL: refused, and the error says so. */
 static inline yyjson_mut_doc *fuzz_json(struct neap_arena *arena, const char *json, size_t len)
 {
@@ -36,11 +45,9 @@ static inline yyjson_mut_doc *fuzz_json(struct neap_arena *arena, const char *js
     return doc;
 }
 
-/* The kind that an object says it is; a Pod when it says nothing known. */
-static inline const struct neap_kind *fuzz_kind_of(yyjson_mut_val *root)
+/* The kind "apps/v1", "Deployment"; a Pod when there is none. */
+static inline const struct neap_kind *fuzz_kind_named(const char *version, const char *name)
 {
-    const char *version = neap_json_str_at(root, "apiVersion"),
-               *name = neap_json_str_at(root, "kind");
     char group[64] = "";
     const char *slash = version ? strchr(version, '/') : NULL;
     if (slash && (size_t)(slash - version) < sizeof(group))
@@ -48,6 +55,12 @@ static inline const struct neap_kind *fuzz_kind_of(yyjson_mut_val *root)
     const struct neap_kind *k =
         version && name ? neap_kind_by_gvk(group, slash ? slash + 1 : version, name) : NULL;
     return k ? k : neap_kind_by_gvk("", "v1", "Pod");
+}
+
+/* The kind that an object says it is. */
+static inline const struct neap_kind *fuzz_kind_of(yyjson_mut_val *root)
+{
+    return fuzz_kind_named(neap_json_str_at(root, "apiVersion"), neap_json_str_at(root, "kind"));
 }
 
 #endif

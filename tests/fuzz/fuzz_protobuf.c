@@ -1,5 +1,5 @@
-/* Protobuf bodies: the first byte names the kind, the envelope's mark is put before the rest. What is read
- * goes the way of JSON, and what is written is JSON. */
+/* Protobuf bodies: the first line names the kind ("apps/v1 Deployment"), the envelope's mark is put before the
+ * rest. What is read goes the way of JSON, and what is written is JSON. */
 #include "fuzz.h"
 
 static void read_one(struct neap_arena *arena, const struct neap_kind *k, const char *bytes,
@@ -19,14 +19,20 @@ static void read_one(struct neap_arena *arena, const struct neap_kind *k, const 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1)
+    const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
+    if (!end)
         return 0;
     struct neap_arena *arena = neap_arena_new(FUZZ_ARENA_MAX);
-    char *bytes = neap_malloc(size + 3);
+    char *version = fuzz_line(data, (size_t)(end - data)), *name = strchr(version, ' ');
+    size_t len = size - (size_t)(end + 1 - data);
+    char *bytes = neap_malloc(len + 4);
+    if (name)
+        *name++ = '\0';
     memcpy(bytes, "k8s", 4);
-    memcpy(bytes + 4, data + 1, size - 1);
-    read_one(arena, neap_kinds[data[0] % neap_kind_count], bytes, size + 3);
+    memcpy(bytes + 4, end + 1, len);
+    read_one(arena, fuzz_kind_named(version, name), bytes, len + 4);
     free(bytes);
+    free(version);
     neap_arena_free(arena);
     return 0;
 }

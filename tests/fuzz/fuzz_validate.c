@@ -1,20 +1,19 @@
-/* An object of any kind (its first byte says which), decoded, with defaults, validated: as a create, then as an
- * update of itself and of nothing. */
-#include "api/rest/validate/validate.h"
+/* An object of any kind, decoded, with defaults, validated: as a create, then as an update of itself and of
+ * nothing. */
+#include "fuzz.h"
+#include <api/rest/validate/validate.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    if (n < 2)
-        return 0;
     struct neap_err err = NEAP_ERR_INIT;
     struct neap_arena *arena = neap_arena_new(16 << 20);
-    const struct neap_kind *kind = neap_kinds[data[0] % neap_kind_count];
+    const struct neap_kind *kind;
     yyjson_mut_doc *doc = NULL;
     json *root;
-    if (neap_json_parse(arena, (const char *)data + 1, n - 1, NULL, &doc, &err) == 0 &&
+    if (neap_json_parse(arena, (const char *)data, n, NULL, &doc, &err) == 0 &&
         yyjson_mut_is_obj(root = yyjson_mut_doc_get_root(doc)) &&
-        neap_kind_decode(doc, root, kind->type, NEAP_FV_IGNORE, NULL, &err) == 0) {
+        neap_kind_decode(doc, root, (kind = fuzz_kind_of(root))->type, NEAP_FV_IGNORE, NULL,
+                         &err) == 0) {
         struct rest_validation v = {.root = root, .kind = kind, .err = &err};
         neap_kind_default(doc, root, kind);
         rest_validate(&v);

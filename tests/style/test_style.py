@@ -1,12 +1,15 @@
-"""The sources themselves: include arrows, READMEs, luacheck, forbidden calls, sizes."""
+"""The sources themselves: include arrows, READMEs, luacheck, clang-format, forbidden calls, sizes, README's kinds."""
 import os
 import re
 import shutil
 import subprocess
 import sys
 
+import kinds_table
+
 TOP = os.environ.get("NEAP_TOP", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 LINES_MAX = 800
+FORMAT_VERSION = "14"  # others lay out some lines otherwise
 
 # Which folders may include which headers beside neap/*.h and their own. First match by prefix.
 ARROWS = [
@@ -75,10 +78,30 @@ def long_files(files):
             if re.match(r"(core|api|plugins)/.*\.[ch]$", f) and read(f).count("\n") > LINES_MAX]
 
 
+class Skip(Exception):
+    pass
+
+
+def clang_format(files):
+    """Files that .clang-format would lay out otherwise."""
+    program = shutil.which("clang-format-" + FORMAT_VERSION) or shutil.which("clang-format")
+    said = subprocess.check_output([program, "--version"]).decode() if program else ""
+    if not re.search(r"version %s\." % FORMAT_VERSION, said):
+        raise Skip("clang-format-" + FORMAT_VERSION)
+    c = [f for f in files if re.search(r"\.[ch]$", f)]
+    p = subprocess.run([program, "--dry-run", "-ferror-limit=1"] + c, cwd=TOP, stderr=subprocess.PIPE)
+    return sorted(set(re.findall(r"^(\S+?):\d+:\d+: ", p.stderr.decode(), re.M)))
+
+
+def table_of_kinds(files):
+    why = kinds_table.stale()
+    return [why] if why else []
+
+
 def luacheck(files):
     program = shutil.which("luacheck")
     if not program:
-        return None
+        raise Skip("luacheck")
     lua = [f for f in files if f.endswith(".lua") and "/wrong/" not in f]
     p = subprocess.run([program, "--std", "lua54", "--no-color", "-q"] + lua, cwd=TOP, stdout=subprocess.PIPE)
     return [] if p.returncode == 0 else p.stdout.decode().split("\n")[-12:]
@@ -88,11 +111,14 @@ def main():
     files, failed = sources(), 0
     for name, check in (("include arrows", arrows), ("a README in every folder", readmes),
                         ("no shell, clock or randomness of one's own", forbidden), ("no file too long", long_files),
-                        ("luacheck", luacheck)):
-        bad = check(files)
-        if bad is None:
-            print("skip %s: luacheck" % name)
-        elif bad:
+                        ("luacheck", luacheck), ("clang-format", clang_format),
+                        ("README's table of kinds", table_of_kinds)):
+        try:
+            bad = check(files)
+        except Skip as word:
+            print("skip %s: %s" % (name, word))
+            continue
+        if bad:
             failed += 1
             print("not ok %s: %s" % (name, "; ".join(bad)[:1500]))
         else:

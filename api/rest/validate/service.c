@@ -167,7 +167,7 @@ static void check_addresses(struct rest_validation *v, path p, json *spec)
         check_family_of_ips(v, at, ips, get(spec, "ipFamilies"));
 }
 
-/* One family is served: a list of IPv4 addresses. */
+/* One family is served: that of the range. */
 static void check_served(struct rest_validation *v, path p, json *spec)
 {
     json *ips = get(spec, "clusterIPs"), *families = get(spec, "ipFamilies");
@@ -189,7 +189,7 @@ static void check_served(struct rest_validation *v, path p, json *spec)
         rest_invalid(v, AT(p, "ipFamilyPolicy"), policy,
                      "this cluster is not configured for dual-stack services");
     EACH(e, families)
-    if (strcmp(string_of(e.item), "IPv4"))
+    if (strcmp(string_of(e.item), v->family))
         rest_invalid(v, ITEM(list, e.i), e.item, "not configured on this cluster");
 }
 

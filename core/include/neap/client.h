@@ -116,6 +116,7 @@ struct neap_call {
     const char *group, *version, *resource, *subresource, *namespace_, *name; /* NULL: none */
     const char *subpath;                  /* behind proxy/: raw; NULL: none */
     const char *proxy_port;               /* of proxy's "NAME:PORT"; NULL: none */
+    bool proxy_tls;                       /* of proxy's "https:NAME:PORT" */
     const struct neap_kind *kind;         /* of group, version, resource; set by the router */
     const struct neap_identity *identity; /* reference, released with the call */
     struct neap_call_options options;

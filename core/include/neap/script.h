@@ -34,8 +34,7 @@ int neap_script_load(struct neap_script *s, const char *path, struct neap_err *e
 struct neap_item;
 typedef void (*neap_item_done)(void *arg, struct lua_State *co, int results,
                                const struct neap_err *err);
-struct neap_item *neap_script_start(struct neap_script *s, int nargs, neap_item_done done,
-                                    void *arg);
+void neap_script_start(struct neap_script *s, int nargs, neap_item_done done, void *arg);
 /* Pushes a frozen view of an object that lives as long as the running item. For use between the push of a
  * function and neap_script_start(): the view belongs to that item. */
 void neap_script_push_object(struct neap_script *s, struct neap_object *o);

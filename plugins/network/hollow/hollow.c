@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST = 2 };
+enum { FIRST = 2, SLOT_BITS_MAX = 24 };
 
 struct lease {
     struct lease *next;
@@ -17,7 +17,9 @@ struct lease {
 
 struct hollow {
     const struct neap_host *host;
-    uint32_t base, size, cursor;
+    unsigned char base[16]; /* network order */
+    int family;
+    uint32_t size, cursor;
     struct lease *leases;
 };
 
@@ -44,31 +46,39 @@ static void answer(struct hollow *h, struct neap_op *op, int code)
 
 static void address(const struct hollow *h, uint32_t slot, char out[46])
 {
-    struct in_addr a = {htonl(h->base + slot)};
-    inet_ntop(AF_INET, &a, out, 46);
+    unsigned char a[16];
+    uint32_t low;
+    size_t last = h->family == AF_INET6 ? 12 : 0; /* slots are in the last four bytes */
+    memcpy(a, h->base, sizeof(a));
+    memcpy(&low, a + last, sizeof(low));
+    low = htonl(ntohl(low) + slot);
+    memcpy(a + last, &low, sizeof(low));
+    inet_ntop(h->family, a, out, 46);
 }
 
 static int configure(const struct neap_host *host, const char *netns_path,
                      const char *const *pod_cidrs, void **ret_self)
 {
     char text[64];
-    struct in_addr a;
+    unsigned char a[16] = {0};
     (void)netns_path;
     snprintf(text, sizeof(text), "%s", pod_cidrs[0] ? pod_cidrs[0] : "");
     char *slash = strchr(text, '/');
     int prefix = slash ? atoi(slash + 1) : 0;
     if (slash)
         *slash = '\0';
-    if (prefix < 8 || prefix > 30 || inet_pton(AF_INET, text, &a) != 1) {
-        host->fail(host->ctx, "pod_cidr is no IPv4 range of 8 to 30 bits");
+    int family = strchr(text, ':') ? AF_INET6 : AF_INET, bits = family == AF_INET6 ? 128 : 32;
+    if (prefix < 8 || prefix > bits - 2 || inet_pton(family, text, a) != 1) {
+        host->fail(host->ctx, "pod_cidr is no IPv4 range of /8 to /30, nor IPv6 of /8 to /126");
         return NEAP_ECONFIG;
     }
     struct hollow *h = calloc(1, sizeof(*h));
     if (!h)
         abort();
     h->host = host;
-    h->base = ntohl(a.s_addr);
-    h->size = 1u << (32 - prefix);
+    memcpy(h->base, a, sizeof(a));
+    h->family = family;
+    h->size = 1u << (bits - prefix < SLOT_BITS_MAX ? bits - prefix : SLOT_BITS_MAX);
     h->cursor = FIRST;
     *ret_self = h;
     return 0;

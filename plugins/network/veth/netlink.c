@@ -1,9 +1,9 @@
 #include "netlink.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
@@ -215,51 +215,71 @@ int veth_each(struct mnl_socket *s, void (*fn)(void *arg, const char *name), voi
 }
 
 /* ---- addresses and routes */
-int veth_add_address(struct mnl_socket *s, unsigned index, uint32_t address, unsigned prefix)
+int veth_no_link_local(struct mnl_socket *s, unsigned index)
 {
     struct request r;
-    struct ifaddrmsg *m = start(&r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof *m);
-    m->ifa_family = AF_INET;
-    m->ifa_prefixlen = (uint8_t)prefix;
-    m->ifa_scope = RT_SCOPE_UNIVERSE;
-    m->ifa_index = index;
-    mnl_attr_put_u32(r.h, IFA_LOCAL, htonl(address));
-    mnl_attr_put_u32(r.h, IFA_ADDRESS, htonl(address));
+    struct ifinfomsg *m = start(&r, RTM_NEWLINK, 0, sizeof *m);
+    m->ifi_index = (int)index;
+    struct nlattr *families = mnl_attr_nest_start(r.h, IFLA_AF_SPEC);
+    struct nlattr *inet6 = mnl_attr_nest_start(r.h, AF_INET6);
+    mnl_attr_put_u8(r.h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    mnl_attr_nest_end(r.h, inet6);
+    mnl_attr_nest_end(r.h, families);
     return do_it(s, &r);
 }
 
-static struct rtmsg *route(struct request *r, int type, int flags, uint32_t to, unsigned prefix)
+static void put_address(struct request *r, uint16_t type, const struct veth_address *a)
+{
+    mnl_attr_put(r->h, type, veth_address_size(a), a->bytes);
+}
+
+int veth_add_address(struct mnl_socket *s, unsigned index, const struct veth_address *a,
+                     unsigned prefix)
+{
+    struct request r;
+    struct ifaddrmsg *m = start(&r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof *m);
+    m->ifa_family = a->family;
+    m->ifa_prefixlen = (uint8_t)prefix;
+    m->ifa_scope = RT_SCOPE_UNIVERSE;
+    m->ifa_flags = a->family == AF_INET6 ? IFA_F_NODAD : 0;
+    m->ifa_index = index;
+    put_address(&r, IFA_LOCAL, a);
+    put_address(&r, IFA_ADDRESS, a);
+    return do_it(s, &r);
+}
+
+static struct rtmsg *route(struct request *r, int type, int flags, const struct veth_range *to)
 {
     struct rtmsg *m = start(r, type, flags, sizeof *m);
-    m->rtm_family = AF_INET;
-    m->rtm_dst_len = (uint8_t)prefix;
+    m->rtm_family = to->base.family;
+    m->rtm_dst_len = (uint8_t)to->prefix;
     m->rtm_table = RT_TABLE_MAIN;
-    if (prefix)
-        mnl_attr_put_u32(r->h, RTA_DST, htonl(to));
+    if (to->prefix)
+        put_address(r, RTA_DST, &to->base);
     return m;
 }
 
-int veth_set_route(struct mnl_socket *s, uint32_t to, unsigned prefix, unsigned index,
-                   uint32_t gateway, uint32_t source)
+int veth_set_route(struct mnl_socket *s, const struct veth_range *to, unsigned index,
+                   const struct veth_address *gateway, const struct veth_address *source)
 {
     struct request r;
-    struct rtmsg *m = route(&r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, to, prefix);
+    struct rtmsg *m = route(&r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, to);
     m->rtm_protocol = RTPROT_STATIC;
     m->rtm_type = RTN_UNICAST;
     m->rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
     if (index)
         mnl_attr_put_u32(r.h, RTA_OIF, index);
     if (gateway)
-        mnl_attr_put_u32(r.h, RTA_GATEWAY, htonl(gateway));
+        put_address(&r, RTA_GATEWAY, gateway);
     if (source)
-        mnl_attr_put_u32(r.h, RTA_PREFSRC, htonl(source));
+        put_address(&r, RTA_PREFSRC, source);
     return do_it(s, &r);
 }
 
-int veth_delete_route(struct mnl_socket *s, uint32_t to, unsigned prefix)
+int veth_delete_route(struct mnl_socket *s, const struct veth_range *to)
 {
     struct request r;
-    struct rtmsg *m = route(&r, RTM_DELROUTE, 0, to, prefix);
+    struct rtmsg *m = route(&r, RTM_DELROUTE, 0, to);
     m->rtm_scope = RT_SCOPE_NOWHERE;
     return do_it(s, &r);
 }

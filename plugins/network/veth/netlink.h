@@ -4,9 +4,7 @@
 #ifndef VETH_NETLINK_H
 #define VETH_NETLINK_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "address.h"
 
 struct mnl_socket;
 
@@ -25,11 +23,16 @@ int veth_up(struct mnl_socket *s, unsigned index);
 /* Answers to 127.0.0.1 may come this way: of host ports there (Documentation/networking/ip-sysctl, route_localnet). */
 int veth_route_localnet(struct mnl_socket *s, unsigned index);
 int veth_index(struct mnl_socket *s, const char *name, unsigned *ret);
-int veth_add_address(struct mnl_socket *s, unsigned index, uint32_t address, unsigned prefix);
-/* Addresses in host order; gateway, source 0: none; index 0: by the gateway. Replaces. */
-int veth_set_route(struct mnl_socket *s, uint32_t to, unsigned prefix, unsigned index,
-                   uint32_t gateway, uint32_t source);
-int veth_delete_route(struct mnl_socket *s, uint32_t to, unsigned prefix);
+/* No address of the kernel's own making on this device: it would be tentative for a second or two, and
+ * what has no other source (neighbour solicitations) waits for it. */
+int veth_no_link_local(struct mnl_socket *s, unsigned index);
+/* IPv6: usable at once, nobody is asked whether it is taken. */
+int veth_add_address(struct mnl_socket *s, unsigned index, const struct veth_address *a,
+                     unsigned prefix);
+/* gateway, source NULL: none; index 0: by the gateway. Replaces. */
+int veth_set_route(struct mnl_socket *s, const struct veth_range *to, unsigned index,
+                   const struct veth_address *gateway, const struct veth_address *source);
+int veth_delete_route(struct mnl_socket *s, const struct veth_range *to);
 /* Calls <fn> with every device's name. */
 int veth_each(struct mnl_socket *s, void (*fn)(void *arg, const char *name), void *arg);
 

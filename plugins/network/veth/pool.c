@@ -1,6 +1,5 @@
 #include "pool.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,33 +16,16 @@ static void *must(void *p)
     return p;
 }
 
-bool pool_parse_cidr(const char *cidr, uint32_t *ret_base, unsigned *ret_prefix)
-{
-    char text[32], *slash, *end;
-    struct in_addr a;
-    if (!cidr || strlen(cidr) >= sizeof text)
-        return false;
-    strcpy(text, cidr);
-    slash = strchr(text, '/');
-    if (!slash || !slash[1])
-        return false;
-    *slash = 0;
-    unsigned long n = strtoul(slash + 1, &end, 10);
-    if (*end || n > 32 || inet_pton(AF_INET, text, &a) != 1)
-        return false;
-    uint32_t mask = n ? ~UINT32_C(0) << (32 - n) : 0;
-    *ret_base = ntohl(a.s_addr) & mask;
-    *ret_prefix = (unsigned)n;
-    return true;
-}
-
 int pool_init(struct pool *p, const char *dir, const char *cidr)
 {
     *p = (struct pool){0};
-    if (!pool_parse_cidr(cidr, &p->base, &p->prefix) || p->prefix < 8 || p->prefix > 30)
+    if (!veth_range_parse(cidr, &p->range))
         return -EINVAL;
-    uint64_t n = UINT64_C(1) << (32 - p->prefix);
-    p->slots = n > POOL_SLOTS_MAX ? POOL_SLOTS_MAX : (uint32_t)n;
+    unsigned bits = veth_address_bits(&p->range.base) - p->range.prefix;
+    if (p->range.prefix < 8 || bits < 2)
+        return -EINVAL;
+    p->slots =
+        bits < 32 && UINT32_C(1) << bits < POOL_SLOTS_MAX ? UINT32_C(1) << bits : POOL_SLOTS_MAX;
     p->used = must(calloc(p->slots / 8 + 1, 1));
     p->cursor = p->recorded = 2;
     if (asprintf(&p->dir, "%s/addresses", dir) < 0)
@@ -69,9 +51,9 @@ void pool_done(struct pool *p)
     *p = (struct pool){0};
 }
 
-uint32_t pool_address(const struct pool *p, uint32_t slot)
+struct veth_address pool_address(const struct pool *p, uint32_t slot)
 {
-    return p->base + slot;
+    return veth_range_at(&p->range, slot);
 }
 
 static bool usable(const struct pool *p, uint32_t slot)

@@ -1,13 +1,14 @@
-/* Point-to-point veths with /32 routes. The plugin itself: descriptor, options, operations.
+/* Point-to-point veths with routes to single addresses (/32, /128). The plugin itself: descriptor, options, operations.
  *
  * On the node: device nd<instance> carries the node's pod-side address (the first of the range), which is
- * also the pods' gateway; nv<instance><slot> is a pod's. In the pod: eth0 with a /32 address, a link route
- * to the gateway, a default route. Work runs on the host's pool, one operation at a time (a mutex): the
+ * also the pods' gateway; nv<instance><slot> is a pod's. In the pod: eth0 with the address alone, a link route
+ * to the gateway, a default route. IPv6: nobody answers for an address of another device, so the gateway is
+ * fe80::1 on every veth. Work runs on the host's pool, one operation at a time (a mutex): the
  * pool of addresses and the netlink socket have one user. */
 #include "netlink.h"
 #include "pool.h"
+#include "sysctl.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PEER_ROUTES_MAX 8
@@ -25,14 +27,15 @@
 struct peer {
     struct peer *next;
     char name[256];
-    uint32_t base[PEER_ROUTES_MAX];
-    unsigned prefix[PEER_ROUTES_MAX], count;
+    struct veth_range ranges[PEER_ROUTES_MAX];
+    unsigned count;
 };
 
 struct veth {
     const struct neap_host *host;
     char *netns, device[IFNAMSIZ];
     unsigned mtu;
+    bool v6; /* the pool's family */
     struct pool pool;
     struct mnl_socket *node; /* in the node's namespace; NULL before start */
     struct peer *peers;
@@ -43,6 +46,12 @@ static const struct neap_option options[] = {
     {"mtu", NEAP_OPTION_INT, "1500", 576, 65535, "MTU of the pods' interfaces"},
     {NULL, NEAP_OPTION_STRING, NULL, 0, 0, NULL},
 };
+
+#define LINK_PREFIX 64   /* of fe80::1 */
+#define V6_MTU_MIN  1280 /* RFC 8200, section 5 */
+
+static const struct veth_address v6_gateway = {.family = AF_INET6,
+                                               .bytes = {[0] = 0xfe, [1] = 0x80, [15] = 1}};
 
 /* ---- operations: work on the pool, then done on the loop */
 struct job {
@@ -142,10 +151,8 @@ static int configure(const struct neap_host *host, const char *netns_path,
     struct veth *v = calloc(1, sizeof *v);
     if (!v)
         abort();
-    const char *range = NULL;
-    for (; pod_cidrs && *pod_cidrs && !range; pod_cidrs++)
-        if (!strchr(*pod_cidrs, ':')) /* IPv6 ranges are not served yet */
-            range = *pod_cidrs;
+    const char *range = pod_cidrs ? pod_cidrs[0] : NULL;
+    bool more = range && pod_cidrs[1];
     v->host = host;
     v->netns = netns_path ? strdup(netns_path) : NULL;
     v->mtu = (unsigned)host->config->integer(host->ctx, "mtu");
@@ -153,10 +160,18 @@ static int configure(const struct neap_host *host, const char *netns_path,
         v->mtu = 1500;
     snprintf(v->device, sizeof v->device, "nd%.6s", host->instance);
     pthread_mutex_init(&v->lock, NULL);
-    if (!range || pool_init(&v->pool, host->data_dir, range)) {
+    int r = range ? pool_init(&v->pool, host->data_dir, range) : -EINVAL;
+    v->v6 = !r && v->pool.range.base.family == AF_INET6;
+    if (r || more || (v->v6 && v->mtu < V6_MTU_MIN)) {
         char text[128];
-        snprintf(text, sizeof text, "pod range \"%.40s\": not an IPv4 range of /8 to /30",
-                 range ? range : "");
+        if (r)
+            snprintf(text, sizeof text,
+                     "pod range \"%.43s\": not an IPv4 range of /8 to /30, nor IPv6 of /8 to /126",
+                     range ? range : "");
+        else
+            snprintf(text, sizeof text, "%s",
+                     more ? "one pod range, of one family, is served"
+                          : "mtu: IPv6 needs 1280 or more");
         host->fail(host->ctx, text);
         destroy(v);
         return NEAP_ECONFIG;
@@ -174,65 +189,16 @@ static int restore(void *self)
     return code_of(r);
 }
 
-/* ---- sysctls of the node: recorded before the first change, put back by cleanup */
-static const char *const sysctls[][2] = {{"/proc/sys/net/ipv4/ip_forward", "1\n"}};
-
-static int put(const char *path, const char *text, int flags)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
-    if (fd < 0)
-        return -errno;
-    int r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-    if (!r && flags && fsync(fd) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
-static int get(const char *path, char *text, size_t max)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, text, max - 1);
-    int r = n < 0 ? -errno : 0;
-    text[n > 0 ? n : 0] = 0;
-    close(fd);
-    return r;
-}
-
-static void record_path(struct veth *v, size_t i, char path[4096])
-{
-    snprintf(path, 4096, "%s/sysctl-%zu", v->host->data_dir, i);
-}
-
 static int set_sysctls(void *arg)
 {
     struct veth *v = arg;
-    for (size_t i = 0; i < sizeof sysctls / sizeof *sysctls; i++) {
-        char path[4096], old[64];
-        record_path(v, i, path);
-        int r = get(sysctls[i][0], old, sizeof old);
-        if (!r && strcmp(old, sysctls[i][1]) && access(path, F_OK) < 0)
-            r = put(path, old, O_CREAT | O_TRUNC);
-        if (!r && strcmp(old, sysctls[i][1]))
-            r = put(sysctls[i][0], sysctls[i][1], 0);
-        if (r)
-            return r;
-    }
-    return 0;
+    return veth_sysctls_set(v->host->data_dir, v->v6);
 }
 
 static int reset_sysctls(void *arg)
 {
     struct veth *v = arg;
-    for (size_t i = 0; i < sizeof sysctls / sizeof *sysctls; i++) {
-        char path[4096], old[64];
-        record_path(v, i, path);
-        if (!get(path, old, sizeof old))
-            put(sysctls[i][0], old, 0);
-        unlink(path);
-    }
+    veth_sysctls_reset(v->host->data_dir);
     return 0;
 }
 
@@ -294,6 +260,24 @@ static int open_node(struct veth *v)
     return v->node ? 0 : veth_open(v->netns, &v->node);
 }
 
+/* The address alone, without a network around it. Where IPv6 is off it is put on. */
+static int add_address(struct veth *v, struct mnl_socket *s, const char *netns, unsigned index,
+                       struct veth_address a)
+{
+    int r = veth_add_address(s, index, &a, veth_address_bits(&a));
+    if (r != -EACCES || !v->v6)
+        return r;
+    r = veth_in_namespace(netns, veth_sysctl_enable_v6, NULL);
+    return r ? r : veth_add_address(s, index, &a, veth_address_bits(&a));
+}
+
+static struct veth_range one_address(const struct pool *p, uint32_t slot)
+{
+    struct veth_range r = {.base = pool_address(p, slot)};
+    r.prefix = veth_address_bits(&r.base);
+    return r;
+}
+
 static int work_start(struct job *j)
 {
     struct veth *v = j->v;
@@ -301,7 +285,8 @@ static int work_start(struct job *j)
     struct sweep s = {.v = v};
     int r = fail(j, "netlink in the node's namespace", open_node(v));
     if (!r)
-        r = fail(j, "net.ipv4.ip_forward", veth_in_namespace(v->netns, set_sysctls, v));
+        r = fail(j, v->v6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward",
+                 veth_in_namespace(v->netns, set_sysctls, v));
     if (!r) {
         r = veth_make_device(v->node, v->device, "dummy");
         if (r == -EOPNOTSUPP || r == -ENOENT)
@@ -316,10 +301,10 @@ static int work_start(struct job *j)
     if (!r)
         r = fail(j, "lo", veth_up(v->node, lo));
     if (!r)
-        r = fail(j, "the node's pod-side address",
-                 veth_add_address(v->node, index, pool_address(&v->pool, 1), 32));
-    if (!r)
         r = fail(j, v->device, veth_up(v->node, index));
+    if (!r)
+        r = fail(j, "the node's pod-side address",
+                 add_address(v, v->node, v->netns, index, pool_address(&v->pool, 1)));
     if (!r)
         r = fail(j, "left-over devices", sweep(&s));
     return r;
@@ -347,7 +332,7 @@ static int work_cleanup(struct job *j)
     int r = open_node(v);
     for (struct peer *p = v->peers; p && !r; p = p->next)
         for (unsigned i = 0; i < p->count; i++)
-            veth_delete_route(v->node, p->base[i], p->prefix[i]);
+            veth_delete_route(v->node, &p->ranges[i]);
     if (!r)
         r = sweep(&s);
     while (!r && v->pool.pods)
@@ -364,37 +349,53 @@ static void cleanup(void *self, struct neap_op *op)
 }
 
 /* ---- pods */
-static void address_text(uint32_t address, char *ret, size_t max)
-{
-    struct in_addr a = {htonl(address)};
-    inet_ntop(AF_INET, &a, ret, (socklen_t)max);
-}
-
 static void fill(const struct veth *v, uint32_t slot, struct neap_network_result *ret)
 {
     *ret = (struct neap_network_result){.address_count = 1, .mtu = v->mtu};
-    address_text(pool_address(&v->pool, slot), ret->addresses[0], sizeof ret->addresses[0]);
-    address_text(pool_address(&v->pool, 1), ret->gateway, sizeof ret->gateway);
+    struct veth_address own = pool_address(&v->pool, slot), node = pool_address(&v->pool, 1);
+    veth_address_text(&own, ret->addresses[0]);
+    veth_address_text(v->v6 ? &v6_gateway : &node, ret->gateway);
 }
 
-static int set_up_pod(struct job *j, struct mnl_socket *in, uint32_t address)
+static int set_up_pod(struct job *j, struct mnl_socket *in, uint32_t slot)
 {
+    struct veth *v = j->v;
     unsigned lo = 0, eth0 = 0;
-    uint32_t gateway = pool_address(&j->v->pool, 1);
+    struct veth_range gateway = one_address(&v->pool, 1);
+    if (v->v6)
+        gateway.base = v6_gateway;
+    struct veth_range all = {.base.family = gateway.base.family};
     int r = veth_index(in, "lo", &lo);
     if (!r)
         r = veth_up(in, lo);
     if (!r)
         r = veth_index(in, "eth0", &eth0);
     if (!r)
-        r = veth_add_address(in, eth0, address, 32);
-    if (!r)
         r = veth_up(in, eth0);
     if (!r)
-        r = veth_set_route(in, gateway, 32, eth0, 0, 0);
+        r = add_address(v, in, j->pod->netns_path, eth0, pool_address(&v->pool, slot));
+    if (!r && !v->v6)
+        r = veth_set_route(in, &gateway, eth0, NULL, NULL);
     if (!r)
-        r = veth_set_route(in, 0, 0, eth0, gateway, 0);
+        r = veth_set_route(in, &all, eth0, &gateway.base, NULL);
     return fail(j, "set-up in the pod", r);
+}
+
+/* The node's side of a pod's pair. */
+static int set_up_node(struct job *j, unsigned index, const char *name, uint32_t slot)
+{
+    struct veth *v = j->v;
+    struct veth_range to = one_address(&v->pool, slot);
+    struct veth_address own = pool_address(&v->pool, 1);
+    int r = v->v6 ? veth_no_link_local(v->node, index) : 0;
+    if (!r)
+        r = veth_up(v->node, index);
+    if (!r)
+        r = v->v6 ? veth_add_address(v->node, index, &v6_gateway, LINK_PREFIX)
+                  : veth_route_localnet(v->node, index);
+    if (r)
+        return fail(j, name, r);
+    return fail(j, "route to the pod", veth_set_route(v->node, &to, index, NULL, &own));
 }
 
 static int make_link(struct job *j, uint32_t slot, const char *name, unsigned *ret_index)
@@ -436,21 +437,15 @@ static int work_attach(struct job *j)
         return r;
     r = fail(j, "an address for it", pool_take(&v->pool, j->id, &pod));
     if (!r) {
-        uint32_t address = pool_address(&v->pool, pod->slot);
         device_name(v, pod->slot, name);
         if (!before || !complete(v, in, name))
             r = make_link(j, pod->slot, name, &index);
         else
             r = veth_index(v->node, name, &index);
         if (!r)
-            r = set_up_pod(j, in, address);
+            r = set_up_pod(j, in, pod->slot);
         if (!r)
-            r = fail(j, name, veth_up(v->node, index));
-        if (!r)
-            r = fail(j, name, veth_route_localnet(v->node, index));
-        if (!r)
-            r = fail(j, "route to the pod",
-                     veth_set_route(v->node, address, 32, index, 0, pool_address(&v->pool, 1)));
+            r = set_up_node(j, index, name, pod->slot);
         if (!r)
             fill(v, pod->slot, j->ret);
         else if (!before) { /* leave nothing of a failed try */
@@ -491,9 +486,10 @@ static int work_detach(struct job *j)
     struct pool_pod *pod = pool_find(&v->pool, j->id);
     if (!pod)
         return 0;
+    struct veth_range to = one_address(&v->pool, pod->slot);
     int r = open_node(v);
     if (!r)
-        r = veth_delete_route(v->node, pool_address(&v->pool, pod->slot), 32);
+        r = veth_delete_route(v->node, &to);
     if (r == -ESRCH || r == -ENODEV)
         r = 0;
     if (!r)
@@ -520,7 +516,8 @@ static int status(void *self, const char *sandbox_id, struct neap_network_result
 static int node_address(void *self, char ret[46])
 {
     struct veth *v = self;
-    address_text(pool_address(&v->pool, 1), ret, 46);
+    struct veth_address own = pool_address(&v->pool, 1);
+    veth_address_text(&own, ret);
     return 0;
 }
 
@@ -537,7 +534,7 @@ static void peer_drop(struct veth *v, struct peer **at)
 {
     struct peer *p = *at;
     for (unsigned i = 0; i < p->count; i++)
-        veth_delete_route(v->node, p->base[i], p->prefix[i]);
+        veth_delete_route(v->node, &p->ranges[i]);
     *at = p->next;
     free(p);
 }
@@ -545,10 +542,10 @@ static void peer_drop(struct veth *v, struct peer **at)
 static int work_node_set(struct job *j)
 {
     struct veth *v = j->v;
-    struct in_addr a;
+    struct veth_address gateway, own = pool_address(&v->pool, 1);
     if (!v->node)
         return fail(j, "the network is not started", -EAGAIN);
-    if (inet_pton(AF_INET, j->node->address, &a) != 1)
+    if (!veth_address_parse(j->node->address, &gateway) || gateway.family != own.family)
         return fail(j, j->node->address, -EINVAL);
     struct peer **at = peer_at(v, j->id);
     if (*at)
@@ -561,11 +558,10 @@ static int work_node_set(struct job *j)
     v->peers = p;
     int r = 0;
     for (const char *const *c = j->node->pod_cidrs; c && *c && p->count < PEER_ROUTES_MAX; c++) {
-        unsigned i = p->count;
-        if (!pool_parse_cidr(*c, &p->base[i], &p->prefix[i]))
-            continue; /* IPv6 */
-        int one = veth_set_route(v->node, p->base[i], p->prefix[i], 0, ntohl(a.s_addr),
-                                 pool_address(&v->pool, 1));
+        struct veth_range *to = &p->ranges[p->count];
+        if (!veth_range_parse(*c, to) || to->base.family != own.family)
+            continue; /* of the other family */
+        int one = veth_set_route(v->node, to, 0, &gateway, &own);
         if (one)
             r = fail(j, "route to the node", one);
         else

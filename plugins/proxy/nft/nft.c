@@ -3,7 +3,6 @@
  * that runs `nft -f -`. When a change is refused, the whole table is loaded again. */
 #include "nft.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <stdio.h>
@@ -248,25 +247,24 @@ static void destroy(void *self)
     free(n);
 }
 
-/* Goes into rules as it is: only what is an IPv4 range gets in. */
+/* Goes into rules as it is: only what is a range gets in. */
 static bool cidr_ok(const char *s)
 {
-    char text[32];
-    struct in_addr a;
+    char text[64];
+    struct nft_address a;
+    bool v6;
     const char *slash = strchr(s, '/');
-    if (!slash || (size_t)(slash - s) >= sizeof text || !slash[1] || strlen(slash) > 3 ||
-        strspn(slash + 1, "0123456789") != strlen(slash + 1) || atoi(slash + 1) > 32)
+    if (!slash || (size_t)(slash - s) >= sizeof text || !slash[1] || strlen(slash) > 4 ||
+        strspn(slash + 1, "0123456789") != strlen(slash + 1))
         return false;
     memcpy(text, s, (size_t)(slash - s));
     text[slash - s] = 0;
-    return inet_pton(AF_INET, text, &a) == 1;
+    return nft_address_parse(text, &a, &v6) && atoi(slash + 1) <= (v6 ? 128 : 32);
 }
 
 static bool ranges_take(const char *const *list, char **ret, unsigned *count)
 {
     for (; list && *list; list++) {
-        if (strchr(*list, ':'))
-            continue; /* IPv6: later */
         if (!cidr_ok(*list) || *count == NFT_CIDRS_MAX)
             return false;
         ret[(*count)++] = strdup(*list);
@@ -312,9 +310,9 @@ static int configure(const struct neap_host *host, const char *netns_path,
     nft_state_init(&n->state);
     const char *wrong = !n->program ? "the nft program is not installed (option program)"
                         : !ranges_take(service_cidrs, n->ranges.services, &n->ranges.service_count)
-                            ? "a service range is not an IPv4 range"
+                            ? "a service range is not an IPv4 or IPv6 range"
                         : !ranges_take(pod_cidrs, n->ranges.pods, &n->ranges.pod_count)
-                            ? "a pod range is not an IPv4 range"
+                            ? "a pod range is not an IPv4 or IPv6 range"
                         : !ports_take(node_ports, n->ranges.node_ports)
                             ? "node ports are not FROM-TO"
                             : NULL;

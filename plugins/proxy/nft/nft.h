@@ -30,25 +30,38 @@ enum nft_family {
     NFT_F_PORT_LOCAL
 };
 struct nft_chain {
-    uint8_t family, affinity; /* 0: none, 1..NFT_AFFINITIES: a timeout class */
+    uint8_t family : 7;
+    bool v6 : 1;      /* of the IPv6 maps */
+    uint8_t affinity; /* 0: none, 1..NFT_AFFINITIES: a timeout class */
     uint16_t slots;
 };
 #define NFT_AFFINITIES 3
 extern const unsigned nft_affinity_seconds[NFT_AFFINITIES];
 
-/* IPv4 so far: v6 will be a second set of maps with the same chains. */
+/* Network order; IPv4: the first word, the others 0. */
+struct nft_address {
+    uint32_t words[4];
+};
+
+/* Each family has its own set of the maps, with chains of the same shape. */
 struct nft_element {
-    struct nft_element *next; /* in its bucket */
-    uint8_t map;
-    uint32_t address, address2, mark; /* host order; what the map's key has of them */
-    uint8_t protocol;
-    uint16_t port;
+    struct nft_element *next;   /* in its bucket */
+    struct nft_address address; /* what the map's key has of it */
+    struct nft_address to;      /* EPS, NPE */
+    uint32_t mark;              /* host order */
+    uint8_t map, protocol;
+    uint16_t port, to_port;
     struct nft_chain chain; /* CNT, NP */
-    uint32_t to;            /* EPS, NPE */
-    uint16_t to_port;
-    const struct nft_service *owner; /* HAIR: NULL, counted */
-    unsigned refs;
+    bool v6;
     bool stale; /* while a service is replaced */
+    unsigned refs;
+    const struct nft_service *owner; /* HAIR: NULL, counted */
+};
+
+/* An address and its family. */
+struct nft_target {
+    struct nft_address address;
+    bool v6;
 };
 
 struct nft_service {
@@ -56,7 +69,7 @@ struct nft_service {
     char *key;
     struct nft_element *keys; /* its elements, by key */
     size_t key_count;
-    uint32_t *hair; /* its local endpoints, each counted once in the HAIR set */
+    struct nft_target *hair; /* its local endpoints, each counted once in the HAIR set */
     size_t hair_count;
 };
 
@@ -73,7 +86,7 @@ struct nft_state {
     size_t bucket_count, element_count;
     struct nft_service **services;
     size_t service_buckets, service_count;
-    uint8_t known[5][NFT_AFFINITIES + 1][NFT_SLOTS_MAX / 8 + 1]; /* chains that exist */
+    uint8_t known[2][5][NFT_AFFINITIES + 1][NFT_SLOTS_MAX / 8 + 1]; /* chains that exist */
     unsigned conflicts; /* elements that two services wanted */
 };
 
@@ -87,6 +100,9 @@ void nft_state_remove(struct nft_state *s, const char *key, struct nft_delta *d)
 void nft_state_chains_forget(struct nft_state *s);
 void nft_delta_done(struct nft_delta *d);
 
+/* "10.96.0.1" or "fd01::1". */
+bool nft_address_parse(const char *text, struct nft_address *ret, bool *ret_v6);
+
 /* ---- text.c: owned text, NUL-terminated */
 struct nft_ranges {
     char *services[NFT_CIDRS_MAX], *pods[NFT_CIDRS_MAX];
@@ -97,7 +113,7 @@ char *nft_text_load(struct nft_state *s, const char *table, const struct nft_ran
 char *nft_text_delta(const struct nft_delta *d, const char *table);
 char *nft_text_delete(const char *table);
 void nft_chain_name(struct nft_chain c, char ret[32]);
-extern const char *const nft_map_names[NFT_MAPS];
+const char *nft_map_name(const struct nft_element *e);
 
 /* ---- wire.c; thread: any; blocking: shortly. 0 or -errno */
 struct mnl_socket;

@@ -59,23 +59,34 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return h ^ (h >> 29);
 }
 
+static uint64_t mix_address(uint64_t h, const struct nft_address *a)
+{
+    h = mix(h, (uint64_t)a->words[0] << 32 | a->words[1]);
+    return a->words[2] | a->words[3] ? mix(h, (uint64_t)a->words[2] << 32 | a->words[3]) : h;
+}
+
 static size_t hash(const struct nft_element *e)
 {
-    uint64_t h = mix(e->map, e->address);
-    h = mix(h, (uint64_t)e->mark << 32 | e->address2);
-    return (size_t)mix(h, (uint64_t)e->protocol << 16 | e->port);
+    uint64_t h = mix_address((uint64_t)e->map << 1 | e->v6, &e->address);
+    return (size_t)mix(h, (uint64_t)e->mark << 32 | (uint64_t)e->protocol << 16 | e->port);
+}
+
+static bool same_address(const struct nft_address *a, const struct nft_address *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
 }
 
 static bool same_key(const struct nft_element *a, const struct nft_element *b)
 {
-    return a->map == b->map && a->address == b->address && a->address2 == b->address2 &&
+    return a->map == b->map && a->v6 == b->v6 && same_address(&a->address, &b->address) &&
            a->mark == b->mark && a->protocol == b->protocol && a->port == b->port;
 }
 
 static bool same_data(const struct nft_element *a, const struct nft_element *b)
 {
     return a->chain.family == b->chain.family && a->chain.affinity == b->chain.affinity &&
-           a->chain.slots == b->chain.slots && a->to == b->to && a->to_port == b->to_port;
+           a->chain.slots == b->chain.slots && same_address(&a->to, &b->to) &&
+           a->to_port == b->to_port;
 }
 
 static struct nft_element **find(struct nft_state *s, const struct nft_element *e)
@@ -139,7 +150,7 @@ void nft_state_chains_forget(struct nft_state *s)
 
 static void need_chain(struct nft_state *s, struct nft_chain c, struct nft_delta *d)
 {
-    uint8_t *byte = &s->known[c.family][c.affinity][c.slots / 8];
+    uint8_t *byte = &s->known[c.v6][c.family][c.affinity][c.slots / 8];
     if (*byte & (1u << (c.slots % 8)))
         return;
     *byte |= (uint8_t)(1u << (c.slots % 8));
@@ -195,18 +206,17 @@ static void drop_at(struct nft_state *s, struct nft_element **at, struct nft_del
     s->element_count--;
 }
 
-static void unref_hair(struct nft_state *s, uint32_t address, struct nft_delta *d)
+static struct nft_element hair_element(const struct nft_target *h)
 {
-    struct nft_element e = {.map = NFT_HAIR, .address = address, .address2 = address};
+    return (struct nft_element){.map = NFT_HAIR, .v6 = h->v6, .address = h->address};
+}
+
+static void unref_hair(struct nft_state *s, const struct nft_target *h, struct nft_delta *d)
+{
+    struct nft_element e = hair_element(h);
     struct nft_element **at = find(s, &e);
     if (*at && --(*at)->refs == 0)
         drop_at(s, at, d);
-}
-
-static void want_hair(struct nft_state *s, uint32_t address, struct nft_delta *d)
-{
-    struct nft_element e = {.map = NFT_HAIR, .address = address, .address2 = address};
-    want(s, e, NULL, d);
 }
 
 /* ---- one service */
@@ -218,13 +228,11 @@ struct build {
     uint8_t affinity;
 };
 
-static bool parse4(const char *text, uint32_t *ret)
+bool nft_address_parse(const char *text, struct nft_address *ret, bool *ret_v6)
 {
-    struct in_addr a;
-    if (!text || inet_pton(AF_INET, text, &a) != 1)
-        return false; /* IPv6: its own maps, later */
-    *ret = ntohl(a.s_addr);
-    return true;
+    *ret = (struct nft_address){{0}};
+    *ret_v6 = text && strchr(text, ':');
+    return text && inet_pton(*ret_v6 ? AF_INET6 : AF_INET, text, ret->words) == 1;
 }
 
 /* Exact up to NFT_EXACT, then the next power of two, filled cyclically (at most 1 in 32 off). */
@@ -238,12 +246,15 @@ static uint16_t slots_for(size_t n)
     return (uint16_t)slots;
 }
 
-/* Endpoints that count for this policy: their indices; returns how many. */
-static size_t choose(const struct neap_proxy_service *v, bool local, uint32_t *to, uint16_t *port)
+/* Endpoints of this family that count for this policy; returns how many. */
+static size_t choose(const struct neap_proxy_service *v, bool local, bool want_v6,
+                     struct nft_address *to, uint16_t *port)
 {
     size_t n = 0;
     for (size_t i = 0; i < v->endpoint_count && n < NFT_SLOTS_MAX; i++) {
-        if ((local && !v->endpoints[i].local) || !parse4(v->endpoints[i].address, &to[n]))
+        bool v6;
+        if ((local && !v->endpoints[i].local) ||
+            !nft_address_parse(v->endpoints[i].address, &to[n], &v6) || v6 != want_v6)
             continue;
         port[n++] = v->endpoints[i].port;
     }
@@ -261,13 +272,16 @@ static const struct {
     [NFT_F_PORT_LOCAL] = {NFT_NP, NFT_NPE, NFT_MARK_LOCAL},
 };
 
-static void add_target(struct build *b, enum nft_family family, uint32_t address, uint16_t port,
-                       bool local)
+static void add_target(struct build *b, enum nft_family family, const struct nft_target *address,
+                       uint16_t port, bool local)
 {
-    uint32_t to[NFT_SLOTS_MAX];
+    struct nft_address to[NFT_SLOTS_MAX];
     uint16_t to_port[NFT_SLOTS_MAX];
-    size_t n = choose(b->v, local, to, to_port);
-    struct nft_element key = {.address = address, .protocol = b->v->port.protocol, .port = port};
+    size_t n = choose(b->v, local, address->v6, to, to_port);
+    struct nft_element key = {.v6 = address->v6,
+                              .address = address->address,
+                              .protocol = b->v->port.protocol,
+                              .port = port};
     if (!n) {
         key.map = NFT_DEAD;
         /* cluster addresses without endpoints are refused where they arrive: in input */
@@ -277,7 +291,8 @@ static void add_target(struct build *b, enum nft_family family, uint32_t address
     }
     uint16_t slots = slots_for(n);
     key.map = families[family].entry;
-    key.chain = (struct nft_chain){(uint8_t)family, b->affinity, slots};
+    key.chain =
+        (struct nft_chain){.family = family, .v6 = key.v6, .affinity = b->affinity, .slots = slots};
     struct nft_element entry = key;
     key.map = families[family].endpoints;
     key.chain = (struct nft_chain){0};
@@ -303,24 +318,27 @@ static uint8_t affinity_class(int64_t seconds)
 static void build(struct build *b)
 {
     const struct neap_proxy_service *v = b->v;
-    uint32_t a;
+    struct nft_target a = {0};
     b->affinity = affinity_class(v->affinity_timeout_s);
     for (const char *const *p = v->cluster_ips; p && *p; p++)
-        if (parse4(*p, &a))
-            add_target(b, NFT_F_CLUSTER, a, v->port.port, v->internal_local);
+        if (nft_address_parse(*p, &a.address, &a.v6))
+            add_target(b, NFT_F_CLUSTER, &a, v->port.port, v->internal_local);
     for (const char *const *p = v->external_ips; p && *p; p++)
-        if (parse4(*p, &a))
-            add_target(b, v->external_local ? NFT_F_EXTERNAL_LOCAL : NFT_F_EXTERNAL, a,
+        if (nft_address_parse(*p, &a.address, &a.v6))
+            add_target(b, v->external_local ? NFT_F_EXTERNAL_LOCAL : NFT_F_EXTERNAL, &a,
                        v->port.port, v->external_local);
-    if (v->port.node_port)
-        add_target(b, v->external_local ? NFT_F_PORT_LOCAL : NFT_F_PORT, 0, v->port.node_port,
+    for (int v6 = 0; v6 < 2 && v->port.node_port; v6++) {
+        a = (struct nft_target){.v6 = v6};
+        add_target(b, v->external_local ? NFT_F_PORT_LOCAL : NFT_F_PORT, &a, v->port.node_port,
                    v->external_local);
+    }
     b->owner->hair = must(calloc(v->endpoint_count + 1, sizeof a));
     for (size_t i = 0; i < v->endpoint_count; i++) {
-        if (!v->endpoints[i].local || !parse4(v->endpoints[i].address, &a))
+        if (!v->endpoints[i].local ||
+            !nft_address_parse(v->endpoints[i].address, &a.address, &a.v6))
             continue;
         b->owner->hair[b->owner->hair_count++] = a;
-        want_hair(b->s, a, b->d);
+        want(b->s, hair_element(&a), NULL, b->d);
     }
 }
 
@@ -354,7 +372,7 @@ void nft_state_set(struct nft_state *s, const struct neap_proxy_service *service
     }
     mark_stale(s, v);
     struct nft_element *keys = v->keys;
-    uint32_t *hair = v->hair;
+    struct nft_target *hair = v->hair;
     size_t key_count = v->key_count, hair_count = v->hair_count;
     v->keys = NULL;
     v->hair = NULL;
@@ -363,7 +381,7 @@ void nft_state_set(struct nft_state *s, const struct neap_proxy_service *service
     build(&b);
     drop_stale(s, v, keys, key_count, d);
     for (size_t i = 0; i < hair_count; i++)
-        unref_hair(s, hair[i], d);
+        unref_hair(s, &hair[i], d);
     free(keys);
     free(hair);
 }
@@ -376,7 +394,7 @@ void nft_state_remove(struct nft_state *s, const char *key, struct nft_delta *d)
     mark_stale(s, v);
     drop_stale(s, v, v->keys, v->key_count, d);
     for (size_t i = 0; i < v->hair_count; i++)
-        unref_hair(s, v->hair[i], d);
+        unref_hair(s, &v->hair[i], d);
     *at = v->next;
     service_free(v);
     s->service_count--;

@@ -19,6 +19,7 @@
 
 #define PAGE       (64u << 10) /* an element message is far below */
 #define BUFFER_MAX (1u << 20)
+#define KEY_WORDS  8 /* two IPv6 addresses */
 
 /* ---- sockets of another namespace */
 struct inside {
@@ -72,15 +73,21 @@ int nft_wire_open(const char *netns, struct mnl_socket **ret)
 }
 
 /* ---- one element: keys are fields in network order, each padded to four bytes; marks in host order */
-static size_t key_of(const struct nft_element *e, uint32_t key[4])
+static size_t put_address(uint32_t *to, const struct nft_address *a, bool v6)
+{
+    memcpy(to, a->words, v6 ? 16 : 4);
+    return v6 ? 4 : 1;
+}
+
+static size_t key_of(const struct nft_element *e, uint32_t key[KEY_WORDS])
 {
     size_t n = 0;
     uint16_t port = htons(e->port);
-    memset(key, 0, 16);
+    memset(key, 0, KEY_WORDS * sizeof *key);
     if (e->map != NFT_NP && e->map != NFT_NPE)
-        key[n++] = htonl(e->address);
+        n += put_address(key, &e->address, e->v6);
     if (e->map == NFT_HAIR) {
-        key[n++] = htonl(e->address2);
+        n += put_address(key + n, &e->address, e->v6);
         return n * 4;
     }
     memcpy(&key[n++], &e->protocol, 1);
@@ -98,10 +105,11 @@ static void put_data(struct nftnl_set_elem *x, const struct nft_element *e)
         nftnl_set_elem_set_u32(x, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_GOTO);
         nftnl_set_elem_set_str(x, NFTNL_SET_ELEM_CHAIN, chain);
     } else if (e->map == NFT_EPS || e->map == NFT_NPE) {
-        uint32_t data[2] = {htonl(e->to), 0};
+        uint32_t data[5] = {0};
         uint16_t port = htons(e->to_port);
-        memcpy(&data[1], &port, 2);
-        nftnl_set_elem_set(x, NFTNL_SET_ELEM_DATA, data, sizeof data);
+        size_t n = put_address(data, &e->to, e->v6);
+        memcpy(&data[n], &port, 2);
+        nftnl_set_elem_set(x, NFTNL_SET_ELEM_DATA, data, (uint32_t)(n + 1) * 4);
     }
 }
 
@@ -110,11 +118,11 @@ static void put_message(char *buf, uint32_t *seq, const char *table, const struc
 {
     struct nftnl_set *set = nftnl_set_alloc();
     struct nftnl_set_elem *x = nftnl_set_elem_alloc();
-    uint32_t key[4];
+    uint32_t key[KEY_WORDS];
     if (!set || !x)
         abort();
     nftnl_set_set_str(set, NFTNL_SET_TABLE, table);
-    nftnl_set_set_str(set, NFTNL_SET_NAME, nft_map_names[e->map]);
+    nftnl_set_set_str(set, NFTNL_SET_NAME, nft_map_name(e));
     nftnl_set_elem_set(x, NFTNL_SET_ELEM_KEY, key, (uint32_t)key_of(e, key));
     if (add)
         put_data(x, e);
@@ -182,7 +190,8 @@ int nft_wire_apply(struct mnl_socket *s, const char *table, const struct nft_del
 }
 
 /* ---- the services' route */
-static int send_route(struct mnl_socket *s, uint32_t base, unsigned prefix, bool add)
+static int send_route(struct mnl_socket *s, const struct nft_target *base, unsigned prefix,
+                      bool add)
 {
     char buf[512];
     struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
@@ -190,13 +199,13 @@ static int send_route(struct mnl_socket *s, uint32_t base, unsigned prefix, bool
     h->nlmsg_flags =
         (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0));
     struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof *m);
-    m->rtm_family = AF_INET;
+    m->rtm_family = base->v6 ? AF_INET6 : AF_INET;
     m->rtm_dst_len = (unsigned char)prefix;
     m->rtm_table = RT_TABLE_LOCAL;
     m->rtm_type = RTN_LOCAL;
     m->rtm_scope = RT_SCOPE_HOST;
     m->rtm_protocol = RTPROT_STATIC;
-    mnl_attr_put_u32(h, RTA_DST, htonl(base));
+    mnl_attr_put(h, RTA_DST, base->v6 ? 16 : 4, base->address.words);
     mnl_attr_put_u32(h, RTA_OIF, 1); /* lo is 1 in every namespace */
     if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
         return -errno;
@@ -208,8 +217,8 @@ static int send_route(struct mnl_socket *s, uint32_t base, unsigned prefix, bool
 
 int nft_wire_route(const char *netns, const char *cidr, bool add)
 {
-    char text[32];
-    struct in_addr a;
+    char text[64];
+    struct nft_target a;
     struct mnl_socket *s = NULL;
     strncpy(text, cidr, sizeof text - 1);
     text[sizeof text - 1] = 0;
@@ -217,11 +226,11 @@ int nft_wire_route(const char *netns, const char *cidr, bool add)
     if (!slash)
         return -EINVAL;
     *slash = 0;
-    if (inet_pton(AF_INET, text, &a) != 1)
+    if (!nft_address_parse(text, &a.address, &a.v6))
         return -EINVAL;
     int r = open_in(netns, NETLINK_ROUTE, &s);
     if (!r) {
-        r = send_route(s, ntohl(a.s_addr), (unsigned)strtoul(slash + 1, NULL, 10), add);
+        r = send_route(s, &a, (unsigned)strtoul(slash + 1, NULL, 10), add);
         mnl_socket_close(s);
     }
     return !add && (r == -ESRCH || r == -ENODEV) ? 0 : r;

@@ -96,10 +96,9 @@ int oci_bundle_make(struct oci_bundle *b)
 int oci_bundle_unmount(const char *dir)
 {
     char *target = oci_printf("%s/rootfs", dir);
-    int r = 0;
-    while ((r = umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW)) == 0)
+    while (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
         ;
-    r = errno == EINVAL || errno == ENOENT ? 0 : -errno;
+    int r = errno == EINVAL || errno == ENOENT ? 0 : -errno;
     free(target);
     return r;
 }

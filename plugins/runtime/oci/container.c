@@ -358,7 +358,7 @@ static void run_create(struct oci_task *t)
     else if (!image)
         oci_task_fail(t, NEAP_ENOTFOUND, "image %s is not here",
                       cc->image_id ? cc->image_id : "(none)");
-    if (t->code) {
+    if (!s || !image || t->code) {
         oci_task_finish(t);
         return;
     }
@@ -546,14 +546,16 @@ void oci_container_remove(void *self, const char *id, struct neap_op *op)
 static void work_update(struct oci_task *t)
 {
     struct oci_cgroup *g = &t->o->cgroup;
-    int r = g->driver->limit(g, t->container->cgroup, t->config);
+    const char *path = t->container ? t->container->cgroup : t->sandbox->cgroup;
+    int r = g->driver->limit(g, path, t->config);
     if (r)
-        oci_task_fail(t, oci_code(r), "container %s: limits: %s", t->id, strerror(-r));
+        oci_task_fail(t, oci_code(r), "%s: limits: %s", t->id, strerror(-r));
 }
 
 static void run_update(struct oci_task *t)
 {
-    if (found(t))
+    t->sandbox = oci_sandbox_find(t->o, t->id); /* the whole pod's */
+    if (t->sandbox || found(t))
         oci_task_work(t, work_update, finish_synced);
 }
 

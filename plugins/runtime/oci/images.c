@@ -255,7 +255,8 @@ void oci_image_from_rootfs(void *self, const char *rootfs, const char *name,
 void oci_image_pull(void *self, const char *reference, const char *auth, struct neap_op *op)
 {
     /* on stdin: arguments are seen by everybody on the host */
-    submit_job(self, op, job_argv(self, "pull", reference, NULL, NULL), auth);
+    submit_job(self, op, job_argv(self, "pull", reference, ((struct oci *)self)->registry_ca, NULL),
+               auth);
 }
 
 static void run_remove(struct oci_task *t)

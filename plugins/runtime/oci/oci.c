@@ -12,6 +12,8 @@ static const struct neap_option options[] = {
     {"runtime", NEAP_OPTION_STRING, NULL, 0, 0, "crun or runc: a path; none: crun, else runc"},
     {"shim", NEAP_OPTION_STRING, NULL, 0, 0, "path of neap-shim; none: beside the plugins"},
     {"image_tool", NEAP_OPTION_STRING, NULL, 0, 0, "path of neap-image; none: beside the plugins"},
+    {"registry_ca", NEAP_OPTION_STRING, NULL, 0, 0,
+     "a file of certificates (PEM) that registries are verified by, beside the system's"},
     {NULL, NEAP_OPTION_STRING, NULL, 0, 0, NULL},
 };
 
@@ -81,6 +83,7 @@ static void destroy(void *self)
     free(o->runtime_root);
     free(o->shim);
     free(o->image_tool);
+    free(o->registry_ca);
     free(o->version);
     free(o);
 }
@@ -97,9 +100,13 @@ static int configure(const struct neap_host *host, const struct neap_runtime_eve
     o->runtime = find_runtime(c->string(host->ctx, "runtime"));
     o->shim = find_program(c->string(host->ctx, "shim"), "neap-shim");
     o->image_tool = find_program(c->string(host->ctx, "image_tool"), "neap-image");
+    const char *ca = c->string(host->ctx, "registry_ca");
+    o->registry_ca = ca && *ca ? oci_strdup(ca) : NULL;
     const char *missing = !o->runtime      ? "crun or runc is not installed (option runtime)"
                           : !o->shim       ? "neap-shim was not found (option shim)"
                           : !o->image_tool ? "neap-image was not found (option image_tool)"
+                          : o->registry_ca && access(o->registry_ca, R_OK)
+                              ? "the file of option registry_ca cannot be read"
                           : oci_cgroup_init(&o->cgroup) ? "no cgroups under /sys/fs/cgroup"
                                                         : NULL;
     if (missing) {

@@ -59,7 +59,7 @@ struct oci_container {
 struct oci {
     const struct neap_host *host;
     struct neap_runtime_events events;
-    char *data, *runtime, *runtime_root, *shim, *image_tool, *version;
+    char *data, *runtime, *runtime_root, *shim, *image_tool, *registry_ca, *version;
     bool runtime_is_crun, has_sys_resource;
     int own_oom_score_adj;
     struct oci_cgroup cgroup;

@@ -14,6 +14,7 @@ int sqlite_store_fail(const struct neap_host *host, int code, const char *fmt, .
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is, the line before
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     host->fail(host->ctx, text);
@@ -256,9 +257,11 @@ static int store_open(const struct neap_host *host, const struct neap_store_foll
     s->host = host;
     s->follower = *follower;
     s->lock_fd = -1;
-    if (asprintf(&s->path, "%s/neap.db", host->data_dir) < 0)
-        s->path = NULL;
-    int code = s->path ? take_lock(s) : no_memory(host);
+    if (asprintf(&s->path, "%s/neap.db", host->data_dir) < 0) {
+        free(s);
+        return no_memory(host);
+    }
+    int code = take_lock(s);
     if (!code)
         code = make_file(s);
     if (!code)

@@ -157,7 +157,7 @@ struct neap_runtime_plugin {
                  void (*sandbox)(void *arg, const struct neap_runtime_sandbox_status *s),
                  void (*container)(void *arg, const struct neap_runtime_container_status *s),
                  void *arg);
-    /* In-place update of limits; NULL: not supported. */
+    /* In-place update of limits of a container, or of a sandbox (the whole pod's); NULL: not supported. */
     void (*container_update)(void *self, const char *id, const struct neap_runtime_resources *r,
                              struct neap_op *op);
     /* exec, attach; NULL: not supported. Returns the io to write to, NULL with host->fail. */

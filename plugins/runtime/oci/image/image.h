@@ -45,6 +45,9 @@ int image_store_open(struct image_store *s, const char *dir);
 void image_store_close(struct image_store *s);
 /* Writes the record (moves the name here from another image) and prints the id. */
 int image_store_add(struct image_store *s, struct image_new *n);
+/* Gives an image that is here, by the digest of its config, this name and manifest's digest. -ENOENT: it isn't. */
+int image_store_name(struct image_store *s, const char *config_digest, const char *name,
+                     const char *digest);
 int image_store_remove(struct image_store *s, const char *reference);
 void image_store_sweep(struct image_store *s); /* layers and blobs that no record names */
 
@@ -74,6 +77,8 @@ const char *image_architecture(void);
 int image_from_rootfs(struct image_store *s, const char *rootfs, const char *name, char **command);
 
 /* ---- pull.c */
-int image_pull(struct image_store *s, const char *reference);
+/* <ca>: certificates beside the system's; NULL: none. An image that is here is not read again: only what the
+ * name stands for now is asked. */
+int image_pull(struct image_store *s, const char *reference, const char *ca);
 
 #endif

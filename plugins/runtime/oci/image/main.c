@@ -1,4 +1,4 @@
-/* neap-image VERB DATA/images ARGUMENT NAME [COMMAND...]: run by the oci plugin only. */
+/* neap-image VERB DATA/images ARGUMENT NAME [COMMAND...] (pull: a file of certificates for NAME): run by the oci plugin only. */
 #include "image.h"
 
 #include <locale.h>
@@ -27,7 +27,7 @@ static int run(struct image_store *s, char **argv)
     if (!strcmp(verb, "rootfs"))
         return image_from_rootfs(s, argv[3], name ? name : "", argv + 5);
     if (!strcmp(verb, "pull"))
-        return image_pull(s, argv[3]);
+        return image_pull(s, argv[3], name);
     if (!strcmp(verb, "remove"))
         return image_store_remove(s, argv[3]);
     return image_fail(2, "neap-image: unknown verb %s", verb);

@@ -26,6 +26,8 @@ struct pull {
     char *bearer;                        /* "Authorization: Bearer ..." */
     char *dir;                           /* the layout */
     char *challenge;                     /* of the last answer */
+    const char *ca, *name;               /* the caller's */
+    bool known;                          /* the image was here */
     bool plain;
 };
 
@@ -91,6 +93,10 @@ static long get(struct pull *q, const char *url, const char *header, const char 
     curl_easy_setopt(q->curl, CURLOPT_LOW_SPEED_LIMIT, 1024L);
     curl_easy_setopt(q->curl, CURLOPT_LOW_SPEED_TIME, (long)PULL_STALL_S);
     curl_easy_setopt(q->curl, CURLOPT_NOSIGNAL, 1L);
+    if (q->ca) { /* the folder of the system's stays */
+        curl_easy_setopt(q->curl, CURLOPT_CAINFO, q->ca);
+        curl_easy_setopt(q->curl, CURLOPT_CAPATH, "/etc/ssl/certs");
+    }
     if (userpwd)
         curl_easy_setopt(q->curl, CURLOPT_USERPWD, userpwd);
     image_hash_start(&b->hash);
@@ -258,18 +264,19 @@ static int fetch_index(struct pull *q, yyjson_val *m, int depth)
                       image_architecture());
 }
 
-static int fetch_layers(struct pull *q, yyjson_val *m)
+static int fetch_layers(struct pull *q, yyjson_val *m, const char *digest)
 {
     const char *config = str(yyjson_obj_get(m, "config"), "digest");
     yyjson_val *layers = yyjson_obj_get(m, "layers"), *v;
     size_t i, max;
     if (!oci_digest_ok(config) || yyjson_arr_size(layers) > IMAGE_LAYERS_MAX)
         return image_fail(IMAGE_INVALID, "%s/%s: not a manifest", q->host, q->repository);
-    int r = fetch_blob(q, config);
+    q->known = image_store_name(q->s, config, q->name, digest) == 0;
+    int r = q->known ? 0 : fetch_blob(q, config);
     yyjson_arr_foreach(layers, i, max, v)
     {
         const char *d = str(v, "digest");
-        if (!r)
+        if (!r && !q->known)
             r = oci_digest_ok(d) ? fetch_blob(q, d)
                                  : image_fail(IMAGE_INVALID, "a layer has no digest");
     }
@@ -293,7 +300,7 @@ static int fetch_manifest(struct pull *q, const char *id, char **ret_digest, int
     if (!r && !yyjson_is_obj(m))
         r = image_fail(IMAGE_INVALID, "%s/%s: not a manifest", q->host, q->repository);
     if (!r)
-        r = yyjson_obj_get(m, "manifests") ? fetch_index(q, m, depth) : fetch_layers(q, m);
+        r = yyjson_obj_get(m, "manifests") ? fetch_index(q, m, depth) : fetch_layers(q, m, digest);
     yyjson_doc_free(doc);
     oci_buf_done(&b.buf);
     free(path);
@@ -341,15 +348,17 @@ static void split(struct pull *q, const char *name)
     q->host = hub ? oci_strdup("registry-1.docker.io") : oci_printf("%.*s", (int)n, name);
     q->repository = oci_printf("%.*s", (int)(cut - rest), rest);
     q->reference = oci_strdup(cut + 1);
-    q->plain = !strncmp(q->host, "localhost", 9) || !strncmp(q->host, "127.", 4);
+    q->plain = !strncmp(q->host, "localhost", 9) || !strncmp(q->host, "127.", 4) ||
+               !strncmp(q->host, "[::1]", 5);
 }
 
-int image_pull(struct image_store *s, const char *reference)
+int image_pull(struct image_store *s, const char *reference, const char *ca)
 {
     char *name = oci_name_normalise(reference), *digest = NULL;
     if (!name)
         return image_fail(IMAGE_INVALID, "\"%s\" is not an image's name", reference);
-    struct pull q = {.s = s, .auth = read_auth(), .dir = oci_printf("%s/pull", s->tmp)};
+    struct pull q = {
+        .s = s, .auth = read_auth(), .dir = oci_printf("%s/pull", s->tmp), .ca = ca, .name = name};
     char *blobs = oci_printf("%s/blobs/sha256", q.dir);
     split(&q, name);
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -357,7 +366,7 @@ int image_pull(struct image_store *s, const char *reference)
     int r = oci_mkdir_p(blobs, 0700) || !q.curl ? image_fail(IMAGE_FAILED, "%s", q.dir) : 0;
     if (!r)
         r = fetch_manifest(&q, q.reference, &digest, 0);
-    if (!r)
+    if (!r && !q.known)
         r = import_it(&q, digest, name);
     curl_easy_cleanup(q.curl);
     curl_global_cleanup();

@@ -225,6 +225,39 @@ int image_store_add(struct image_store *s, struct image_new *n)
     return 0;
 }
 
+/* All that its record tells of. */
+static bool is_whole(struct image_store *s, yyjson_mut_doc *d)
+{
+    yyjson_mut_val *v;
+    size_t i, n;
+    bool whole = true;
+    yyjson_mut_arr_foreach(yyjson_mut_obj_get(yyjson_mut_doc_get_root(d), "layers"), i, n, v)
+    {
+        char *path = oci_printf("%s/layers/%s", s->dir, yyjson_mut_get_str(v));
+        whole = whole && access(path, F_OK) == 0;
+        free(path);
+    }
+    return whole;
+}
+
+int image_store_name(struct image_store *s, const char *config_digest, const char *name,
+                     const char *digest)
+{
+    struct image_new n = {.name = oci_strdup(name), .digest = oci_strdup(digest)};
+    char *path = record_path(s, config_digest + 7);
+    char *blob = oci_printf("%s/blobs/%s", s->dir, config_digest + 7);
+    yyjson_mut_doc *d = record_read(path);
+    int r = d && is_whole(s, d) ? oci_read_file(blob, IMAGE_MANIFEST_MAX, &n.config, &n.config_len)
+                                : -ENOENT;
+    if (!r)
+        r = image_store_add(s, &n);
+    yyjson_mut_doc_free(d);
+    image_new_done(&n);
+    free(path);
+    free(blob);
+    return r;
+}
+
 /* ---- removal */
 struct remove_arg {
     const char *reference;

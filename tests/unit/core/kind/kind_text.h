@@ -18,7 +18,8 @@ static inline int decoded_init(struct decoded *d, const struct neap_type *type, 
     *d = (struct decoded){.arena = neap_arena_new(TEST_ARENA_MAX)};
     assert_non_null(type);
     d->report.arena = d->arena;
-    assert_int_equal(neap_json_parse(d->arena, json, strlen(json), &d->report, &d->doc, &d->err), 0);
+    assert_int_equal(neap_json_parse(d->arena, json, strlen(json), &d->report, &d->doc, &d->err),
+                     0);
     return neap_kind_decode(d->doc, d->doc->root, type, NEAP_FV_WARN, &d->report, &d->err);
 }
 

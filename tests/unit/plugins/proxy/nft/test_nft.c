@@ -4,7 +4,6 @@
 #include "plugins/fake_host.h"
 #include "plugins/fake_net.h"
 #include <neap/plugin/network.h>
-#include <arpa/inet.h>
 #include <errno.h>
 #include <ftw.h>
 #include <netinet/in.h>
@@ -21,16 +20,53 @@ static struct fake_host net_host, out_host, host;
 static const struct neap_network_plugin *net;
 static const struct neap_proxy_plugin *proxy;
 static void *net_self, *out_self, *self;
-static const char *const pod_cidrs[] = {"10.99.8.0/24", NULL};
-static const char *const out_cidrs[] = {"192.168.77.0/24", NULL};
-static const char *const service_cidrs[] = {"10.96.0.0/16", NULL};
-static const char node_ip[] = "192.168.77.1";
+/* All of it runs once for each family. */
+struct family {
+    const char *pods[2], *outside[2], *services[2], *node_ip, *any;
+    const char *service, *external; /* formats of two and one numbers */
+};
+static const struct family families[] = {
+    {{"10.99.8.0/24"},
+     {"192.168.77.0/24"},
+     {"10.96.0.0/16"},
+     "192.168.77.1",
+     "0.0.0.0",
+     "10.96.%d.%d",
+     "203.0.113.%d"},
+    {{"fd99:8::/120"},
+     {"fd77::/112"},
+     {"fd96::/104"},
+     "fd77::1",
+     "::",
+     "fd96::%d:%d",
+     "2001:db8::%d"},
+};
+static const struct family *f = &families[0];
+
+/* The service address <a>.<b> of the family. */
+static const char *vip(int a, int b)
+{
+    static char text[8][46];
+    static unsigned at;
+    at = (at + 1) % 8;
+    snprintf(text[at], 46, f->service, a, b);
+    return text[at];
+}
+static const char *ext(int a)
+{
+    static char text[8][46];
+    static unsigned at;
+    at = (at + 1) % 8;
+    snprintf(text[at], 46, f->external, a);
+    return text[at];
+}
 
 static int listen_here(void *arg)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(8080)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 64) < 0 ? -1 : fd;
+    struct sockaddr_storage a;
+    socklen_t n = fake_address(f->any, 8080, &a);
+    int fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 64) < 0 ? -1 : fd;
 }
 struct dial {
     const char *address;
@@ -39,12 +75,12 @@ struct dial {
 static int dial_here(void *arg)
 {
     struct dial *d = arg;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(d->port)};
+    struct sockaddr_storage a;
+    socklen_t n = fake_address(d->address, d->port, &a);
     struct timeval limit = {.tv_sec = 3};
-    inet_pton(AF_INET, d->address, &a.sin_addr);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+    if (connect(fd, (struct sockaddr *)&a, n) == 0)
         return fd;
     int r = -errno;
     close(fd);
@@ -62,13 +98,13 @@ static int call(const char *ns, const char *address, uint16_t port, char source[
         p[i] = (struct pollfd){.fd = server[i], .events = POLLIN};
     poll(p, PODS, 3000);
     for (int i = 0; i < PODS; i++) {
-        struct sockaddr_in a;
+        struct sockaddr_storage a;
         socklen_t n = sizeof a;
         if (!p[i].revents)
             continue;
         int c = accept(server[i], (struct sockaddr *)&a, &n);
         if (source)
-            inet_ntop(AF_INET, &a.sin_addr, source, 46);
+            fake_address_text(&a, source);
         close(c);
         which = i;
     }
@@ -115,65 +151,65 @@ static void service_set(struct service *v)
 static void test_cluster_ip(void **state)
 {
     struct service v;
-    service_init(&v, "default/a:http", "10.96.0.10", 7);
+    service_init(&v, "default/a:http", vip(0, 10), 7);
     service_set(&v);
-    assert_int_equal(spread(pod_ns[0], "10.96.0.10", 80, 60), 7); /* hairpin among them */
-    assert_int_equal(spread(node_ns, "10.96.0.10", 80, 60), 7);
+    assert_int_equal(spread(pod_ns[0], vip(0, 10), 80, 60), 7); /* hairpin among them */
+    assert_int_equal(spread(node_ns, vip(0, 10), 80, 60), 7);
     char source[46];
-    while (call(pod_ns[0], "10.96.0.10", 80, source) == 0)
+    while (call(pod_ns[0], vip(0, 10), 80, source) == 0)
         ;
     assert_string_equal(source, pod_ip[0]); /* pods see pods */
     unsigned before = host.warnings;
-    service_init(&v, "default/a:http", "10.96.0.10", 5);
+    service_init(&v, "default/a:http", vip(0, 10), 5);
     service_set(&v);
-    assert_int_equal(spread(pod_ns[1], "10.96.0.10", 80, 40), 5);
-    service_init(&v, "default/a:http", "10.96.0.10", 7);
+    assert_int_equal(spread(pod_ns[1], vip(0, 10), 80, 40), 5);
+    service_init(&v, "default/a:http", vip(0, 10), 7);
     service_set(&v);
-    service_init(&v, "default/a:http", "10.96.0.10", 3);
+    service_init(&v, "default/a:http", vip(0, 10), 3);
     service_set(&v);
-    assert_int_equal(spread(pod_ns[2], "10.96.0.10", 80, 40), 3);
+    assert_int_equal(spread(pod_ns[2], vip(0, 10), 80, 40), 3);
     assert_int_equal(host.warnings, before); /* no change was refused by the kernel */
-    service_init(&v, "default/a:http", "10.96.0.10", 0);
+    service_init(&v, "default/a:http", vip(0, 10), 0);
     service_set(&v);
-    assert_int_equal(call(pod_ns[0], "10.96.0.10", 80, NULL), -ECONNREFUSED);
-    assert_int_equal(call(node_ns, "10.96.0.10", 80, NULL), -ECONNREFUSED);
-    assert_int_equal(call(node_ns, "10.96.99.99", 80, NULL), -ECONNREFUSED);
+    assert_int_equal(call(pod_ns[0], vip(0, 10), 80, NULL), -ECONNREFUSED);
+    assert_int_equal(call(node_ns, vip(0, 10), 80, NULL), -ECONNREFUSED);
+    assert_int_equal(call(node_ns, vip(99, 99), 80, NULL), -ECONNREFUSED);
     assert_op(&host, proxy->remove(self, "default/a:http", op));
     assert_op(&host, proxy->remove(self, "default/a:http", op));
-    assert_int_equal(call(pod_ns[0], "10.96.0.10", 80, NULL), -ECONNREFUSED);
+    assert_int_equal(call(pod_ns[0], vip(0, 10), 80, NULL), -ECONNREFUSED);
 }
 
 static void test_node_port(void **state)
 {
     struct service v;
     char source[46];
-    service_init(&v, "default/np:http", "10.96.0.20", 3);
+    service_init(&v, "default/np:http", vip(0, 20), 3);
     v.s.port.node_port = 30080;
     service_set(&v);
-    assert_int_equal(spread(out_ns, node_ip, 30080, 40), 3);
-    assert_int_equal(spread(node_ns, node_ip, 30080, 40), 3);
-    assert_int_equal(spread(pod_ns[0], node_ip, 30080, 40), 3);
-    assert_true(call(out_ns, node_ip, 30080, source) >= 0);
+    assert_int_equal(spread(out_ns, f->node_ip, 30080, 40), 3);
+    assert_int_equal(spread(node_ns, f->node_ip, 30080, 40), 3);
+    assert_int_equal(spread(pod_ns[0], f->node_ip, 30080, 40), 3);
+    assert_true(call(out_ns, f->node_ip, 30080, source) >= 0);
     assert_string_not_equal(source, out_ip);
     v.s.external_local = true;
     v.e[1].local = false;
     service_set(&v);
-    assert_int_equal(spread(out_ns, node_ip, 30080, 20), 1);
-    assert_int_equal(call(out_ns, node_ip, 30080, source), 0);
+    assert_int_equal(spread(out_ns, f->node_ip, 30080, 20), 1);
+    assert_int_equal(call(out_ns, f->node_ip, 30080, source), 0);
     assert_string_equal(source, out_ip); /* the client's own */
-    assert_int_equal(call(out_ns, node_ip, 30081, NULL), -ECONNREFUSED);
+    assert_int_equal(call(out_ns, f->node_ip, 30081, NULL), -ECONNREFUSED);
     assert_op(&host, proxy->remove(self, v.s.key, op));
-    assert_int_equal(call(out_ns, node_ip, 30080, NULL), -ECONNREFUSED);
+    assert_int_equal(call(out_ns, f->node_ip, 30080, NULL), -ECONNREFUSED);
 }
 
 static void test_affinity(void **state)
 {
     struct service v;
-    service_init(&v, "default/sticky:http", "10.96.0.30", 7);
+    service_init(&v, "default/sticky:http", vip(0, 30), 7);
     v.s.affinity_timeout_s = 10800;
     service_set(&v);
     for (int p = 0; p < PODS; p++) {
-        unsigned seen = spread(pod_ns[p], "10.96.0.30", 80, 12);
+        unsigned seen = spread(pod_ns[p], vip(0, 30), 80, 12);
         assert_int_equal(seen & (seen - 1), 0);
     }
     assert_op(&host, proxy->remove(self, v.s.key, op));
@@ -182,49 +218,49 @@ static void test_affinity(void **state)
 static void test_policies(void **state)
 {
     struct service v;
-    service_init(&v, "default/local:http", "10.96.0.40", 7);
+    service_init(&v, "default/local:http", vip(0, 40), 7);
     v.s.internal_local = true;
     v.e[0].local = v.e[2].local = false;
     service_set(&v);
-    assert_int_equal(spread(pod_ns[0], "10.96.0.40", 80, 20), 2);
-    v.ext[0] = "203.0.113.7";
+    assert_int_equal(spread(pod_ns[0], vip(0, 40), 80, 20), 2);
+    v.ext[0] = ext(7);
     service_set(&v);
-    assert_int_equal(spread(pod_ns[0], "203.0.113.7", 80, 40), 7);
-    v.ext[0] = "203.0.113.9";
+    assert_int_equal(spread(pod_ns[0], ext(7), 80, 40), 7);
+    v.ext[0] = ext(9);
     v.s.endpoint_count = 0;
     service_set(&v);
-    assert_int_equal(call(pod_ns[0], "203.0.113.9", 80, NULL), -ECONNREFUSED);
-    v.ext[0] = "203.0.113.7";
+    assert_int_equal(call(pod_ns[0], ext(9), 80, NULL), -ECONNREFUSED);
+    v.ext[0] = ext(7);
     v.s.endpoint_count = 3;
     service_set(&v);
     struct service rival; /* wants an address that is taken: refused, and harms nobody */
-    service_init(&rival, "default/rival:http", "10.96.0.40", 1);
-    rival.ext[0] = "203.0.113.8";
+    service_init(&rival, "default/rival:http", vip(0, 40), 1);
+    rival.ext[0] = ext(8);
     service_set(&rival);
-    assert_int_equal(spread(pod_ns[0], "10.96.0.40", 80, 20), 2);
-    assert_int_equal(spread(pod_ns[0], "203.0.113.8", 80, 5), 1);
+    assert_int_equal(spread(pod_ns[0], vip(0, 40), 80, 20), 2);
+    assert_int_equal(spread(pod_ns[0], ext(8), 80, 5), 1);
     assert_op(&host, proxy->remove(self, rival.s.key, op));
-    assert_int_equal(spread(pod_ns[0], "10.96.0.40", 80, 20), 2);
+    assert_int_equal(spread(pod_ns[0], vip(0, 40), 80, 20), 2);
     assert_op(&host, proxy->remove(self, v.s.key, op));
 }
 
 static void test_sync(void **state)
 {
     struct service a, b;
-    service_init(&a, "default/a:http", "10.96.1.1", 1);
-    service_init(&b, "default/b:http", "10.96.1.2", 2);
+    service_init(&a, "default/a:http", vip(1, 1), 1);
+    service_init(&b, "default/b:http", vip(1, 2), 2);
     service_set(&a);
     const struct neap_proxy_service *one[] = {&b.s};
     assert_op(&host, proxy->sync(self, one, 1, op));
-    assert_int_equal(call(pod_ns[0], "10.96.1.1", 80, NULL), -ECONNREFUSED);
-    assert_int_equal(spread(pod_ns[0], "10.96.1.2", 80, 5), 2);
+    assert_int_equal(call(pod_ns[0], vip(1, 1), 80, NULL), -ECONNREFUSED);
+    assert_int_equal(spread(pod_ns[0], vip(1, 2), 80, 5), 2);
     /* many services and a large one in one load */
     static struct service many[2000];
-    static char keys[2000][32], ips[2000][20];
+    static char keys[2000][32], ips[2000][46];
     static const struct neap_proxy_service *list[2000];
     for (int i = 0; i < 2000; i++) {
         snprintf(keys[i], sizeof keys[i], "default/s%d:http", i);
-        snprintf(ips[i], sizeof ips[i], "10.96.%d.%d", 8 + i / 250, 1 + i % 250);
+        snprintf(ips[i], sizeof ips[i], f->service, 8 + i / 250, 1 + i % 250);
         service_init(&many[i], keys[i], ips[i], 7);
         list[i] = &many[i].s;
     }
@@ -282,8 +318,8 @@ static int setup(void **state)
     fake_host_init(&net_host, net_dir, "abcdef", NULL);
     fake_host_init(&out_host, out_dir, "fedcba", NULL);
     fake_host_init(&host, proxy_dir, "abcdef", NULL);
-    assert_int_equal(net->configure(&net_host.host, node_ns, pod_cidrs, &net_self), 0);
-    assert_int_equal(net->configure(&out_host.host, node_ns, out_cidrs, &out_self), 0);
+    assert_int_equal(net->configure(&net_host.host, node_ns, f->pods, &net_self), 0);
+    assert_int_equal(net->configure(&out_host.host, node_ns, f->outside, &out_self), 0);
     assert_int_equal(net->restore(net_self), 0);
     assert_int_equal(net->restore(out_self), 0);
     assert_op(&net_host, net->start(net_self, op));
@@ -298,13 +334,13 @@ static int setup(void **state)
         assert_true(server[i] >= 0);
     }
     attach(&out_host, out_self, "client", out_ns, out_ip);
-    if (proxy->configure(&host.host, node_ns, service_cidrs, pod_cidrs, "30000-32767", &self))
+    if (proxy->configure(&host.host, node_ns, f->services, f->pods, "30000-32767", &self))
         fail_msg("%s", host.failure);
     assert_op(&host, proxy->start(self, op));
     assert_op(&host, proxy->sync(self, NULL, 0, op));
     return 0;
 }
-static int rm_one(const char *path, const struct stat *st, int type, struct FTW *f)
+static int rm_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
     return remove(path);
 }
@@ -340,5 +376,8 @@ int main(void)
         puts("root");
         return 0;
     }
-    return cmocka_run_group_tests(tests, setup, teardown);
+    int failed = 0;
+    for (f = families; f < families + 2; f++)
+        failed += cmocka_run_group_tests(tests, setup, teardown);
+    return failed;
 }
