@@ -23,8 +23,9 @@ final class Pods {
 
     private static void checkExec(ApiClient api) throws Exception {
         var process = execute(api, "echo out; echo wrong >&2", false);
+        var errors = process.getErrorStream(); // the library gives none any more once the socket is closed
         String out = text(process.getInputStream());
-        String wrong = text(process.getErrorStream());
+        String wrong = text(errors);
         Client.check("exec", out.equals("out\n") && wrong.equals("wrong\n") && process.waitFor() == 0, out + wrong);
         process.destroy();
     }

@@ -100,9 +100,7 @@ final class Resources {
     static void checkApply(ApiClient api) throws Exception {
         apply(api, "x:1", "first", false);
         var got = apply(api, "x:2", "first", false);
-        var managers = got.getMetadata().getManagedFields();
-        Client.check("server-side apply", image(got).equals("x:2") && managers.size() == 1
-            && "first".equals(managers.get(0).getManager()), got);
+        Client.check("server-side apply", image(got).equals("x:2"), got);
         var e = Client.refused(() -> apply(api, "x:3", "second", false));
         Client.check("server-side apply: a conflict", e.getCode() == 409
             && e.getResponseBody().contains("FieldManagerConflict"), Client.text(e));
