@@ -191,7 +191,7 @@ static void started(struct neap_op *op, int code, const char *message)
     }
     c->state = CONTAINER_RUNNING;
     c->started_ns = node_wall(c->pod->node);
-    c->killing = false;
+    c->killing = c->replacing = false;
     wait_for(c, NULL, NULL);
     snprintf(text, sizeof(text), "Container started");
     event(c, "Normal", "Started", text);

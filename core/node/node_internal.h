@@ -36,7 +36,8 @@ struct container {
     yyjson_val *spec; /* of pod->doc */
     const char *name;
     bool init, sidecar, ephemeral;
-    bool changed; /* its spec: it is started again whatever its policy */
+    bool changed;   /* its spec: it is started again whatever its policy */
+    bool replacing; /* because of that, until it runs again */
     unsigned attempt, restarts;
     char *id; /* "<uid>_<name>_<attempt>"; NULL: none yet */
     char *image_id, *image_name;
@@ -99,7 +100,7 @@ struct pod {
         refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
     unsigned fetching;
     char *fetch_error;
-    struct neap_timer *timer, *grace_timer, *refresh_timer;
+    struct neap_timer *timer, *grace_timer, *refresh_timer, *hold_timer;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
     bool renewing;            /* its sandbox was lost: made again when the rest of it is gone */
     int64_t generation;       /* of doc */

@@ -101,7 +101,7 @@ static void respec_container(struct pod *p, yyjson_val *spec, size_t list)
     if (other && !c->init && !c->ephemeral && c->state == CONTAINER_RUNNING) {
         char text[320];
         snprintf(text, sizeof(text), "Container %s definition changed, will be restarted", c->name);
-        c->changed = true;
+        c->changed = c->replacing = true;
         container_restart(c, text);
     }
 }
@@ -245,6 +245,7 @@ void pod_free(struct pod *p)
     neap_timer_close(p->timer);
     neap_timer_close(p->grace_timer);
     neap_timer_close(p->refresh_timer);
+    neap_timer_close(p->hold_timer);
     neap_object_unref(p->object);
     yyjson_doc_free(p->doc);
     free(p->key);

@@ -210,7 +210,7 @@ static void restart(struct container *c)
 {
     char text[320];
     snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
-    c->changed = true;
+    c->changed = c->replacing = true;
     container_restart(c, text);
 }
 

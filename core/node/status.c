@@ -2,7 +2,7 @@
  * status is written, then the object is deleted, with the uid as precondition. */
 #include "node_internal.h"
 
-enum { STATUS_RETRY_MS = 1000 };
+enum { STATUS_RETRY_MS = 1000, REPLACE_HOLD_MS = 1000 };
 
 static void time_member(struct neap_buf *b, const char *name, int64_t ns)
 {
@@ -452,10 +452,37 @@ static void send_status(struct pod *p)
     node_request(p->node, &w->request);
 }
 
+static void on_hold_end(void *arg)
+{
+    struct pod *p = arg;
+    for (unsigned i = 0; i < p->count; i++)
+        p->containers[i].replacing = false; /* it takes longer: that is told */
+    status_changed(p);
+}
+
+/* A container that is being replaced by another of a changed spec is not told as ended while it may be back at once:
+ * who follows the pod sees the new one. (The kubelet looks only each second.) */
+static bool is_held(struct pod *p)
+{
+    bool held = false;
+    for (unsigned i = 0; i < p->count; i++) {
+        const struct container *c = &p->containers[i];
+        held = held || (c->replacing && c->state != CONTAINER_RUNNING && !c->waiting_message);
+    }
+    if (!held || p->deleting || p->final_phase)
+        return false;
+    if (!p->hold_timer) {
+        p->hold_timer = neap_timer_new(p->node->options.loop, on_hold_end, p);
+        neap_timer_start(p->hold_timer, REPLACE_HOLD_MS, 0);
+    }
+    return true;
+}
+
 void status_changed(struct pod *p)
 {
-    if (p->forgotten || p->node->stopping)
+    if (p->forgotten || p->node->stopping || is_held(p))
         return;
+    p->hold_timer = neap_timer_close(p->hold_timer);
     if (p->sending) {
         p->status_dirty = true;
         return;

@@ -3,11 +3,15 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
 #include <neap/plugin/network.h>
 #include <neap/plugin/runtime.h>
 #include <neap/plugin/scheduler.h>
 #include <neap/plugin/store.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Mandatory slots of a kind, by offset: what `plugin check` and the loader demand. */
 struct slot_row {
@@ -136,12 +140,38 @@ static int check_header(const struct neap_plugin *p, enum neap_plugin_kind want,
     return neap_plugin_check(p, err);
 }
 
+/* A file that ends before what its headers promise would be a SIGBUS in dlopen(). What is no ELF at all is left to
+ * dlopen's own words. */
+static bool is_whole(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ElfW(Ehdr) e;
+    ElfW(Phdr) p;
+    bool whole = true;
+    if (fd < 0)
+        return true;
+    if (fstat(fd, &st) == 0 && pread(fd, &e, sizeof(e), 0) == (ssize_t)sizeof(e) &&
+        memcmp(e.e_ident, ELFMAG, SELFMAG) == 0 && e.e_phentsize == sizeof(p)) {
+        for (unsigned i = 0; whole && i < e.e_phnum; i++) {
+            off_t at = (off_t)(e.e_phoff + i * sizeof(p));
+            whole = pread(fd, &p, sizeof(p), at) == (ssize_t)sizeof(p) &&
+                    p.p_offset <= (uint64_t)st.st_size &&
+                    p.p_filesz <= (uint64_t)st.st_size - p.p_offset;
+        }
+    }
+    close(fd);
+    return whole;
+}
+
 int neap_plugin_load_file(const char *path, enum neap_plugin_kind want, struct neap_config *config,
                           struct neap_plugin **ret, struct neap_err *err)
 {
     /* dlopen looks along library paths when there is no slash */
     NEAP_CLEANUP_FREE char *file =
         strchr(path, '/') ? neap_strdup(path) : neap_asprintf("./%s", path);
+    if (!is_whole(file))
+        return neap_err_set(err, NEAP_ECONFIG, "plugin: %s: the file is cut off", file);
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         return neap_err_set(err, NEAP_ECONFIG, "plugin: %s", dlerror());

@@ -2,6 +2,8 @@
 #include "plugins/plugins.h"
 #include "sched_internal.h"
 
+#include <neap/plugin.h>
+
 enum { REASONS_KEPT = 512 };
 
 /* In the order of kube-scheduler's default profile. */
@@ -131,10 +133,32 @@ static int check_list(const struct neap_sched_options *o, const char *option, co
     return 0;
 }
 
-int neap_sched_check(const struct neap_sched_options *o, struct neap_err *err)
+static int check_lists(const struct neap_sched_options *o, struct neap_err *err)
 {
     int rc = check_list(o, "scheduler_disabled", o->disabled, false, err);
     return rc ? rc : check_list(o, "scheduler_weights", o->weights, true, err);
+}
+
+/* Starts the plugin once, and ends it: what refuses its options says so before anything runs. */
+static int check_loaded(const struct neap_sched_loaded *l, struct neap_sched *s,
+                        struct neap_err *err)
+{
+    void *self = NULL;
+    if (l->plugin->configure(l->host, &s->views, &self))
+        return neap_err_set(err, NEAP_ECONFIG, "%s", neap_plugin_failure());
+    if (l->plugin->destroy)
+        l->plugin->destroy(self);
+    return 0;
+}
+
+int neap_sched_check(const struct neap_sched_options *o, struct neap_err *err)
+{
+    struct neap_sched s = {.options = *o};
+    int rc = check_lists(o, err);
+    sched_views_open(&s);
+    for (size_t i = 0; !rc && i < o->loaded_count; i++)
+        rc = check_loaded(&o->loaded[i], &s, err);
+    return rc;
 }
 
 int sched_plugin_add(struct neap_sched *s, const struct neap_scheduler_plugin *t, void *self,
@@ -176,7 +200,7 @@ int sched_framework_open(struct neap_sched *s, struct neap_err *err)
     size_t len;
     s->preemption = !listed(s->options.disabled, "DefaultPreemption", &len);
     sched_policies_open(s);
-    return neap_sched_check(&s->options, err);
+    return check_lists(&s->options, err);
 }
 
 void sched_framework_close(struct neap_sched *s)

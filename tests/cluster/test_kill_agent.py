@@ -31,7 +31,7 @@ def answers(k, name):
 
 
 def check_rounds(report, k):
-    k.apply(k.pod("steady", COUNTER), k.pod("other", "sleep 100000"))
+    k.apply(k.pod("steady", COUNTER), k.pod("other", "sleep 100321"))
     for name in ("steady", "other"):
         if not k.wait_ready(name):
             report.fail("pods run", k.get("pod", name))
@@ -68,7 +68,7 @@ def check_rounds(report, k):
 
 
 def check_server(report, k):
-    k.apply(k.pod("during", "sleep 100000"))
+    k.apply(k.pod("during", "sleep 100321"))
     kill(k, "server")
     code = poll(lambda: k.run("get", "pods")[0] == 0)
     report.check("the server is started again", code)
@@ -84,7 +84,7 @@ def check_up(report, k):
     k.output.close()
     gone = poll(lambda: not k.pids("server") and not k.pids("agent"))
     report.check("the parts end with neap up", gone)
-    alive = subprocess.run(["pgrep", "-f", "sleep 100000"], stdout=subprocess.PIPE).stdout.split()
+    alive = subprocess.run(["pgrep", "-f", "sleep 100321"], stdout=subprocess.PIPE).stdout.split()
     report.check("the pods run on", len(alive) == 2, alive)
     k.start()
     report.check("the next start takes them over",

@@ -84,6 +84,12 @@ def check_write(report, k):
     report.check("kubectl apply of a List", out.count("created") == 2, out)
 
 
+def staying(k):
+    """The name of a pod of web that is not on its way out."""
+    return next(p["metadata"]["name"] for p in k.get("pods", "-l", "app=web")["items"]
+                if "deletionTimestamp" not in p["metadata"] and p["status"]["phase"] == "Running")
+
+
 def check_service(report, k):
     k.kubectl("expose", "deploy", "web", "--port=80", "--target-port=8080", "--type=NodePort")
     svc = k.get("svc", "web")
@@ -97,7 +103,7 @@ def check_service(report, k):
     report.check("the API server's proxy to a Service", k.run("get", "--raw", proxied % "services/web:80")[1].strip() == "one")
     report.check("its path without a slash is redirected",
                  k.run("get", "--raw", (proxied % "services/web:80")[:-1])[1].strip() == "one")
-    pod = k.get("pods", "-l", "app=web")["items"][0]["metadata"]["name"]
+    pod = staying(k)
     report.check("and to a pod", k.run("get", "--raw", proxied % ("pods/%s:8080" % pod))[1].strip() == "one")
     code, _, err = k.run("get", "--raw", proxied % ("pods/%s:81" % pod))
     report.check("a port where nothing listens is told", code and "Connection refused" in err, err)
@@ -154,7 +160,7 @@ def check_rollout(report, k):
 
 
 def check_inside(report, k):
-    pod = k.get("pods", "-l", "app=web")["items"][0]["metadata"]["name"]
+    pod = staying(k)
     report.check("kubectl exec -it", "hello" in subprocess.run(
         ["script", "-qec", "%s exec -it %s -- sh -c 'tty; echo hello'" % (k.kubectl_path, pod), "/dev/null"],
         env=dict(os.environ, KUBECONFIG=k.kubeconfig), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.decode())

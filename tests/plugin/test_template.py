@@ -100,7 +100,7 @@ def check_scheduling(report, t):
     server = Server(args=plugins + ["--plugin-PreferRank-label", "example.com/speed"])
     wait(server, "default", bool, path="/api/v1/namespaces/default/serviceaccounts")
     admin = server.client()
-    for name, rank in (("n0", "10"), ("n1", "90"), ("n2", None), ("n3", "-5")):
+    for name, rank in (("n0", "10"), ("n1", "90"), ("n2", None), ("n3", "none")):
         node(server, admin, name, labels={"example.com/speed": rank} if rank else {})
     names = ["p%d" % i for i in range(6)]
     make(admin, *[pod(n) for n in names])
