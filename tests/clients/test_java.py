@@ -1,4 +1,4 @@
-"""The Java library client-java: typed, generic, watch, informer, exec."""
+"""The Java library client-java: typed, watch, informer, exec."""
 import os
 
 from harness import COMMON, main

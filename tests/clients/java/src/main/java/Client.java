@@ -2,10 +2,8 @@ import io.kubernetes.client.openapi.ApiClient;
 import io.kubernetes.client.openapi.ApiException;
 import io.kubernetes.client.openapi.apis.CoreV1Api;
 import io.kubernetes.client.openapi.models.V1Namespace;
-import io.kubernetes.client.openapi.models.V1NamespaceList;
 import io.kubernetes.client.openapi.models.V1ObjectMeta;
 import io.kubernetes.client.util.Config;
-import io.kubernetes.client.util.generic.GenericKubernetesApi;
 import java.io.IOException;
 import java.util.concurrent.Callable;
 
@@ -67,15 +65,14 @@ final class Client {
         }
     }
 
-    /** Generic: the answer to this DELETE is the namespace, where the typed method expects a Status. */
-    private static void checkDelete(ApiClient api) throws Exception {
-        var namespaces = new GenericKubernetesApi<>(V1Namespace.class, V1NamespaceList.class, "", "v1", "namespaces", api);
-        var answer = namespaces.delete(NAMESPACE);
-        check("delete", answer.isSuccess() && eventually(() -> namespaces.get(NAMESPACE).getHttpStatusCode() == 404),
-            answer.getStatus());
+    private static void checkDelete(CoreV1Api core) throws Exception {
+        core.deleteNamespace(NAMESPACE).execute();
+        check("delete", eventually(() -> refused(() -> core.readNamespace(NAMESPACE).execute()).getCode() == 404),
+            "the namespace is still there");
     }
 
     public static void main(String[] args) throws Exception {
+        System.setProperty("kubernetes.client.includeManagedFields", "true");  // before the library's classes are loaded
         ApiClient api = Config.defaultClient();
         CoreV1Api core = new CoreV1Api(api);
         core.createNamespace(new V1Namespace().metadata(new V1ObjectMeta().name(NAMESPACE))).execute();
@@ -86,7 +83,7 @@ final class Client {
         part("watches", () -> new Watches(core).check());
         part("informers", () -> Informers.check(api, core));
         part("pods", () -> Pods.check(api, core));
-        part("deletes", () -> checkDelete(api));
+        part("deletes", () -> checkDelete(core));
         System.exit(0);  // threads of the library may still wait
     }
 }

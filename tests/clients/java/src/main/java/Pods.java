@@ -12,33 +12,45 @@ import java.util.concurrent.TimeUnit;
 /** The streams of a running pod. */
 final class Pods {
     private static final String POD = System.getenv("NEAP_POD");
-
-    private static Process execute(ApiClient api, String command, boolean stdin) throws Exception {
-        return new Exec(api).exec("default", POD, new String[] {"sh", "-c", command}, stdin);
-    }
+    private static final int LOST = -1975219;
+    private static final int TRIES = 10;
 
     private static String text(InputStream stream) throws IOException {
         return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
     }
 
-    private static void checkExec(ApiClient api) throws Exception {
-        var process = execute(api, "echo out; echo wrong >&2", false);
-        var errors = process.getErrorStream(); // the library gives none any more once the socket is closed
-        String out = text(process.getInputStream());
-        String wrong = text(errors);
-        Client.check("exec", out.equals("out\n") && wrong.equals("wrong\n") && process.waitFor() == 0, out + wrong);
-        process.destroy();
+    private record Result(String out, String err, int code) {
     }
 
-    private static void checkTalk(ApiClient api) throws Exception {
-        var process = execute(api, "read x; echo got $x; exit 7", true);
+    /** The command must wait for a line: the library gives no stream of an exec that has ended already. */
+    private static Result once(ApiClient api, String command) throws Exception {
+        var process = new Exec(api).exec("default", POD, new String[] {"sh", "-c", command}, true);
+        InputStream out = process.getInputStream();
+        InputStream err = process.getErrorStream();
         process.getOutputStream().write("hello\n".getBytes(StandardCharsets.UTF_8));
         process.getOutputStream().flush();
-        String out = text(process.getInputStream());
-        Client.check("exec: its input", out.equals("got hello\n"), out);
-        boolean ended = process.waitFor(Client.DEADLINE_S, TimeUnit.SECONDS);
-        Client.check("exec: the exit code", ended && process.exitValue() == 7, ended ? process.exitValue() : "it did not end");
+        String seenOut = text(out);
+        String seenErr = text(err);
+        int code = process.waitFor(Client.DEADLINE_S, TimeUnit.SECONDS) ? process.exitValue() : -1;
         process.destroy();
+        return new Result(seenOut, seenErr, code);
+    }
+
+    /** Again while the library has overwritten the code it got, as its own end of the closing failed: its issue 1346. */
+    private static Result execute(ApiClient api, String command) throws Exception {
+        Result result = once(api, command);
+        for (int i = 1; i < TRIES && result.code == LOST; i++) {
+            result = once(api, command);
+        }
+        return result;
+    }
+
+    private static void checkExec(ApiClient api) throws Exception {
+        var failed = execute(api, "read x; echo got $x; echo wrong >&2; exit 7");
+        Client.check("exec", failed.out.equals("got hello\n") && failed.err.equals("wrong\n"), failed);
+        Client.check("exec: the exit code", failed.code == 7, failed);
+        var done = execute(api, "read x");
+        Client.check("exec: success", done.code == 0, done);
     }
 
     private static void checkLogs(ApiClient api, CoreV1Api core) throws Exception {
@@ -53,7 +65,6 @@ final class Pods {
 
     static void check(ApiClient api, CoreV1Api core) throws Exception {
         checkExec(api);
-        checkTalk(api);
         checkLogs(api, core);
     }
 }

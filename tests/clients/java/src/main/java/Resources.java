@@ -5,6 +5,7 @@ import io.kubernetes.client.openapi.apis.AppsV1Api;
 import io.kubernetes.client.openapi.apis.CoreV1Api;
 import io.kubernetes.client.openapi.models.V1ConfigMap;
 import io.kubernetes.client.openapi.models.V1Deployment;
+import io.kubernetes.client.openapi.models.V1ManagedFieldsEntry;
 import io.kubernetes.client.openapi.models.V1Namespace;
 import io.kubernetes.client.openapi.models.V1ObjectMeta;
 import io.kubernetes.client.openapi.models.V1Service;
@@ -100,7 +101,9 @@ final class Resources {
     static void checkApply(ApiClient api) throws Exception {
         apply(api, "x:1", "first", false);
         var got = apply(api, "x:2", "first", false);
-        Client.check("server-side apply", image(got).equals("x:2"), got);
+        var appliers = got.getMetadata().getManagedFields().stream().filter(m -> "Apply".equals(m.getOperation()))
+            .map(V1ManagedFieldsEntry::getManager).toList();
+        Client.check("server-side apply", image(got).equals("x:2") && appliers.equals(List.of("first")), got.getMetadata());
         var e = Client.refused(() -> apply(api, "x:3", "second", false));
         Client.check("server-side apply: a conflict", e.getCode() == 409
             && e.getResponseBody().contains("FieldManagerConflict"), Client.text(e));
