@@ -28,7 +28,7 @@ const struct neap_option neap_server_options[] = {
     {"listen", NEAP_OPTION_STRING, "127.0.0.1:6443", 0, 0, "ADDR:PORT of the API"},
     {"store", NEAP_OPTION_STRING, "sqlite", 0, 0, "store plugin: sqlite or memory"},
     {"history", NEAP_OPTION_DURATION, "5m", 1000, 86400000, "watch history kept in memory"},
-    {"history_bytes", NEAP_OPTION_INT, "268435456", 1 << 20, INT64_MAX,
+    {"history_bytes", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
      "memory that the watch history may use"},
     {"bookmark_interval", NEAP_OPTION_DURATION, "1m", 1000, 3600000, "time between bookmarks"},
     {"service_account_max_token_expiration", NEAP_OPTION_DURATION, "8760h", 1000, 31536000000,

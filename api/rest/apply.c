@@ -38,8 +38,10 @@ bool rest_forgets_managers(yyjson_mut_val *root)
 void rest_managed(struct rest_write *w)
 {
     struct neap_apply_write a = describe(w);
-    if (!w->applied)
-        neap_managed_update(w->call->arena, &a, w->doc, w->old_root, w->root);
+    if (w->applied)
+        return;
+    w->scratch = neap_arena_new(rest_of(w->call)->options.arena_bytes);
+    neap_managed_update(w->scratch, &a, w->doc, w->old_root, w->root);
 }
 
 void rest_managed_review(struct neap_call *c, yyjson_mut_doc *doc, yyjson_mut_val *root)

@@ -23,6 +23,14 @@ struct rest_write *rest_write_new(struct neap_call *c)
     return w;
 }
 
+/* Drops the trees of an attempt whose draft is made: many writes wait for the store at once. */
+static void trees_done(struct rest_write *w)
+{
+    w->scratch = neap_arena_free(w->scratch);
+    w->doc = NULL;
+    w->root = w->old_root = NULL;
+}
+
 /* Drops what the attempt holds. */
 static void attempt_done(struct rest_write *w)
 {
@@ -33,8 +41,7 @@ static void attempt_done(struct rest_write *w)
     for (unsigned i = 0; i < w->owned_count; i++)
         neap_object_unref(w->owned[i]);
     w->owned_count = w->op_count = 0;
-    w->doc = NULL;
-    w->root = w->old_root = NULL;
+    trees_done(w);
     w->created = w->delete_now = w->delete_marked = w->applied = false;
 }
 
@@ -188,7 +195,7 @@ static int make_draft(struct rest_write *w, struct neap_err *err)
         if (rc)
             return rc;
     }
-    if (neap_arena_exhausted(c->arena))
+    if (neap_arena_exhausted(c->arena) || (w->scratch && neap_arena_exhausted(w->scratch)))
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large");
     struct neap_buf json = {.max = OBJECT_BYTES_MAX};
     neap_kind_write(&json, root, storage->type);
@@ -284,6 +291,7 @@ void rest_write_run(struct rest_write *w)
     }
     if (!rc && !w->delete_now)
         rc = make_draft(w, &c->err);
+    trees_done(w);
     if (rc) {
         fail(w);
         return;

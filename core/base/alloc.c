@@ -1,6 +1,7 @@
 /* Allocation that never returns NULL: see neap/base.h for why. */
 #include <neap/base.h>
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -117,4 +118,11 @@ uint64_t neap_hash(const void *data, size_t len)
     for (size_t i = 0; i < len; i++)
         h = (h ^ p[i]) * 0x100000001b3u;
     return h;
+}
+
+void neap_memory_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

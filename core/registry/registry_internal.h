@@ -20,6 +20,8 @@ enum {
     NEAP_REGISTRY_EXPIRE_MAX = 256,       /* records that one turn expires */
     NEAP_REGISTRY_FANOUT = 256,           /* watchers woken in one turn of their loop */
     NEAP_REGISTRY_TICK_MS = 1000,         /* housekeeping at least so often */
+    NEAP_REGISTRY_TRIM = 1024,            /* transactions after which a pause trims the heap, */
+    NEAP_REGISTRY_TRIM_PAUSE = 128,       /* which is: fewer than so many in a second */
     NEAP_REGISTRY_KEY_MAX = 1024,         /* as core/object's */
     NEAP_REGISTRY_OWNER_TREE = 0,         /* index in a snapshot's trees */
 };
@@ -133,10 +135,11 @@ struct neap_registry {
     struct neap_group *group;
     struct neap_expiry *heap;
     size_t heap_count, heap_cap;
-    int64_t ticked;        /* mono ns */
-    uint64_t compact_done; /* the store has compacted up to it */
-    bool compacting;       /* it has more to do */
-    int64_t compact_next;  /* mono ns: the earliest next slice while writes wait */
+    int64_t ticked;                  /* mono ns */
+    uint64_t tick_revision, trimmed; /* at the last tick; when the heap was trimmed last */
+    uint64_t compact_done;           /* the store has compacted up to it */
+    bool compacting;                 /* it has more to do */
+    int64_t compact_next;            /* mono ns: the earliest next slice while writes wait */
 };
 
 /* registry.c */

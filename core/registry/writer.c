@@ -367,6 +367,17 @@ static void compact_slice(struct neap_registry *r)
                   neap_log_quote(neap_registry_failure()));
 }
 
+/* Once a tick. Many writes, then few: what their requests held is free, but spread over the heap. */
+static void trim(struct neap_registry *r)
+{
+    uint64_t lately = r->revision - r->tick_revision;
+    r->tick_revision = r->revision;
+    if (lately >= NEAP_REGISTRY_TRIM_PAUSE || r->revision - r->trimmed < NEAP_REGISTRY_TRIM)
+        return;
+    r->trimmed = r->revision;
+    neap_memory_trim();
+}
+
 /* After each group, and when there is nothing to write; true: there is more to do. */
 static bool tick(struct neap_registry *r, bool idle)
 {
@@ -374,6 +385,8 @@ static bool tick(struct neap_registry *r, bool idle)
     size_t expired = 0;
     if (idle || now - r->ticked >= (int64_t)NEAP_REGISTRY_TICK_MS * 1000000) {
         struct neap_txn *head = NULL, **tail = &head;
+        if (now - r->ticked >= (int64_t)NEAP_REGISTRY_TICK_MS * 1000000)
+            trim(r);
         r->ticked = now;
         neap_registry_snapshot_expire(r);
         neap_registry_ring_expire(r);

@@ -28,6 +28,9 @@ void *neap_grow(void *ptr, size_t *cap, size_t count, size_t item_size)
     __attribute__((returns_nonnull));
 char *neap_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *neap_strndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
+/* Gives the heap's free pages back to the system: after a burst. Other threads' allocations wait
+ * for it, some milliseconds at most. thread: any. */
+void neap_memory_trim(void);
 char *neap_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 
 static inline bool neap_streq(const char *a, const char *b)

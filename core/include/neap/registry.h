@@ -14,7 +14,7 @@ struct neap_registry_options {
     const struct neap_host *store_host;
     const struct neap_clock *clock;
     uint64_t history_ns;  /* watch history kept: default 5 min */
-    size_t history_bytes; /* default 256 MiB: memory of the rings together */
+    size_t history_bytes; /* default 64 MiB: memory of the rings together */
     uint64_t pin_ns;      /* a named pin (continue token) lives so long: 5 min */
     size_t queue_max;     /* transactions waiting: more are NEAP_ETOOMANYREQUESTS; default 65536 */
 };
