@@ -193,7 +193,7 @@ struct rest_write {
     bool delete_marked;   /* change() only marked the old object: nothing else is run */
     /* of the attempt */
     unsigned attempt;
-    struct neap_object *old; /* reference */
+    struct neap_object *old;    /* reference */
     struct neap_arena *scratch; /* of managedFields: goes before the wait for the store */
     yyjson_mut_doc *doc;
     yyjson_mut_val *root, *old_root;
