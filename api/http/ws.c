@@ -48,13 +48,14 @@ struct ws {
     int fd;
     struct neap_fd *handle;
     struct neap_buf to_lws, head, message, body;
-    bool headed;     /* the 101 is out */
-    bool lws_gone;   /* libwebsockets has let go */
-    bool opened;     /* the handler's open() was called */
-    bool closing;    /* after what is queued */
-    bool posted;     /* close_posted() comes */
-    bool full;       /* send() returned false */
-    bool body_ended; /* of a streamed answer */
+    bool headed;      /* the 101 is out */
+    bool lws_gone;    /* libwebsockets has let go */
+    bool opened;      /* the handler's open() was called */
+    bool closing;     /* after what is queued */
+    bool posted;      /* close_posted() comes */
+    bool close_begun; /* by either end: libwebsockets goes through with it, within its 5 s a step */
+    bool full;        /* send() returned false */
+    bool body_ended;  /* of a streamed answer */
     int close_code;
     char close_reason[124];
     struct frame *frames, **tail;
@@ -196,18 +197,24 @@ static bool message_complete(struct ws *w)
     return ok;
 }
 
-/* -1: closes. */
+/* -1: libwebsockets sends that close frame and waits for the peer's. */
+static int fail(struct ws *w, struct lws *wsi, enum lws_close_status status, const char *reason)
+{
+    w->closing = w->close_begun = true;
+    lws_close_reason(wsi, status, (unsigned char *)reason, strlen(reason));
+    return -1;
+}
+
 static int on_receive(struct ws *w, struct lws *wsi, const void *in, size_t len)
 {
-    static unsigned char why[] = "message too large";
-    if (w->message.len + len > WS_MESSAGE_MAX) {
-        lws_close_reason(wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, why, sizeof(why) - 1);
-        return -1;
-    }
+    if (w->closing)
+        return 0; /* the handler is done; the peer's close is waited for */
+    if (w->message.len + len > WS_MESSAGE_MAX)
+        return fail(w, wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
     neap_buf_append(&w->message, in, len);
-    if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi))
+    if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi) || message_complete(w))
         return 0;
-    return message_complete(w) ? 0 : -1;
+    return fail(w, wsi, LWS_CLOSE_STATUS_INVALID_PAYLOAD, "not base64");
 }
 
 static int send_frame(struct ws *w, struct lws *wsi)
@@ -251,7 +258,9 @@ static void close_posted(void *arg)
 {
     struct ws *w = arg;
     w->posted = false;
-    if (w->wsi) {
+    if (w->wsi && !w->close_begun) {
+        w->close_begun = true; /* killed again, it would not wait for the peer's close */
+        lws_rx_flow_control(w->wsi, 1);
         lws_close_reason(w->wsi, (enum lws_close_status)w->close_code,
                          (unsigned char *)w->close_reason, strlen(w->close_reason));
         lws_set_timeout(w->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
@@ -272,7 +281,7 @@ static int on_writable(struct ws *w, struct lws *wsi)
         lws_callback_on_writable(wsi);
         return rc;
     }
-    if (w->closing && !w->posted) {
+    if (w->closing && !w->posted && !w->close_begun) {
         w->posted = true;
         neap_loop_post(w->request->call->loop, close_posted, w);
     }
@@ -302,6 +311,9 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return on_established(w, wsi);
     case LWS_CALLBACK_RECEIVE:
         return w->wsi ? on_receive(w, wsi, in, len) : -1;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        w->close_begun = true; /* it sends the answer itself, unless it is killed first */
+        return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return w->wsi ? on_writable(w, wsi) : -1;
     case LWS_CALLBACK_CLOSED:
@@ -580,6 +592,7 @@ void http_ws_start(struct http_request *r, const char *rest, size_t len)
     r->woken = woken;
     c->session = w;
     c->protocol = &http_ws;
+    c->io.linger = true; /* a reset would take the last frames from the peer */
     bool ok = adopt(w, s->ws, pair);
     if (!ok) {
         tell_closed(w);

@@ -12,8 +12,6 @@ import java.util.concurrent.TimeUnit;
 /** The streams of a running pod. */
 final class Pods {
     private static final String POD = System.getenv("NEAP_POD");
-    private static final int LOST = -1975219;
-    private static final int TRIES = 10;
 
     private static String text(InputStream stream) throws IOException {
         return new String(stream.readAllBytes(), StandardCharsets.UTF_8);
@@ -23,7 +21,7 @@ final class Pods {
     }
 
     /** The command must wait for a line: the library gives no stream of an exec that has ended already. */
-    private static Result once(ApiClient api, String command) throws Exception {
+    private static Result execute(ApiClient api, String command) throws Exception {
         var process = new Exec(api).exec("default", POD, new String[] {"sh", "-c", command}, true);
         InputStream out = process.getInputStream();
         InputStream err = process.getErrorStream();
@@ -34,15 +32,6 @@ final class Pods {
         int code = process.waitFor(Client.DEADLINE_S, TimeUnit.SECONDS) ? process.exitValue() : -1;
         process.destroy();
         return new Result(seenOut, seenErr, code);
-    }
-
-    /** Again while the library has overwritten the code it got, as its own end of the closing failed: its issue 1346. */
-    private static Result execute(ApiClient api, String command) throws Exception {
-        Result result = once(api, command);
-        for (int i = 1; i < TRIES && result.code == LOST; i++) {
-            result = once(api, command);
-        }
-        return result;
     }
 
     private static void checkExec(ApiClient api) throws Exception {
