@@ -58,12 +58,13 @@ class OneNode:
         self.netns = "neap-t%d%s" % (os.getpid(), "i" if inside else "")
         self.options = list(options)
         self.listen = listen
-        self.inside = inside
+        self.enter = ["nsenter", "--net=/run/netns/" + self.netns] if inside else []
         self.kubectl_path = subprocess.check_output([os.path.join(TOP, "contrib/setup/kubectl")]).decode().strip()
         subprocess.run(["ip", "netns", "add", self.netns], check=True)
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         if v6_only:
             subprocess.run(["ip", "-n", self.netns, "-4", "addr", "flush", "dev", "lo"], check=True)
+        self.prepare()
         self.kubeconfig = os.path.join(self.dir, "admin.kubeconfig")
         self.log = os.path.join(self.temp.name, "log")
         # a server that is started again keeps its port
@@ -73,13 +74,18 @@ class OneNode:
         self.start()
         self.image()
 
+    def prepare(self):
+        """More of the network, before the start."""
+
+    def data_dirs(self):
+        return [self.dir]
+
     def start(self):
         self.output = open(self.log, "ab")
-        enter = ["nsenter", "--net=/run/netns/" + self.netns] if self.inside else []
         self.process = subprocess.Popen(
-            enter + [os.path.join(self.build, "neap"), "up", "--data-dir", self.dir,
+            self.enter + [os.path.join(self.build, "neap"), "up", "--data-dir", self.dir,
                      "--listen", "%s:%d" % (self.listen, self.port), "--node-name", "node-1"]
-            + ([] if self.inside else ["--netns", self.netns]) + self.options,
+            + ([] if self.enter else ["--netns", self.netns]) + self.options,
             stdout=subprocess.PIPE, stderr=self.output)
         while True:
             line = self.process.stdout.readline().decode()
@@ -114,8 +120,7 @@ class OneNode:
 
     def run(self, *args, stdin=None, timeout=60):
         """(exit code, stdout, stderr) of kubectl."""
-        enter = ["nsenter", "--net=/run/netns/" + self.netns] if self.inside else []
-        p = subprocess.run(enter + [self.kubectl_path] + list(args), input=stdin.encode() if stdin is not None else None,
+        p = subprocess.run(self.enter + [self.kubectl_path] + list(args), input=stdin.encode() if stdin is not None else None,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
                            env=dict(os.environ, KUBECONFIG=self.kubeconfig, KUBECTL_KUBERC="false"))
         return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")

@@ -22,8 +22,8 @@ def shortened(text):
     return re.sub(r"\s+", " ", text.split("In [It] at:")[0])[:240].replace("|", "/").strip()
 
 
-def table(got, seconds, content_type):
-    every, rows = suite.every_test(), suite.later()
+def table(got, seconds, args):
+    every, rows = suite.every_test(), suite.later(args.nodes)
     counts, missing, failed = {}, {}, []
     for t in every:
         row = counts.setdefault(sig_of(t), [0, 0, 0])
@@ -36,8 +36,8 @@ def table(got, seconds, content_type):
         need = suite.needs(t, rows) or "not asked for in this run"
         missing[need] = missing.get(need, 0) + 1
     out = ["%d of %d passed" % (sum(c[0] for c in counts.values()), len(every)), "",
-           "Kubernetes %s conformance, %s, commit %s, %d minutes %d seconds; %d of the tests were run." % (
-               suite.VERSION, content_type, commit(), seconds // 60, seconds % 60, len(got)),
+           "Kubernetes %s conformance, %s, %d node%s, commit %s, %d minutes %d seconds; %d of the tests were run." % (
+               suite.VERSION, args.content_type, args.nodes, "s" * (args.nodes > 1), commit(), seconds // 60, seconds % 60, len(got)),
            "", "| SIG | passed | failed | not run |", "| --- | --- | --- | --- |"]
     out += ["| %s | %d | %d | %d |" % (s, *c) for s, c in sorted(counts.items())]
     out += ["", "## Not run: what neap has not yet", "", "| needs | tests |", "| --- | --- |"]
