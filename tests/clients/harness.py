@@ -6,6 +6,7 @@ again: it goes on when a line comes on its standard input."""
 import hashlib
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from onenode import IMAGE, Report, cluster_or_skip, poll, why_not as no_cluster 
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "neap/clients")
 TOOLS = {"go": ["go"], "helm": ["go"], "python": ["python3"], "node": ["node", "npm"],
          "rust": ["cargo"], "java": ["javac", "mvn"]}
+OLDEST = {"go": ((1, 26), ["go", "env", "GOVERSION"]), "cargo": ((1, 89), ["cargo", "--version"]),
+          "node": ((18, 0), ["node", "--version"])}  # of what the locked versions of the libraries need
 SLOW = {"go", "helm", "rust", "java"}  # a first build takes minutes
 COMMON = ["list", "create", "merge patch", "strategic merge patch", "watch", "resume from a resourceVersion",
           "resume after the server was killed", "exec", "exec: the exit code", "logs", "delete"]
@@ -55,11 +58,24 @@ def was_built(lang):
     return os.path.exists(os.path.join(directory(lang), "stamp"))
 
 
-def why_not(lang):
-    """A word when the client cannot be run here; None."""
+def lacking(lang):
+    """A word when the toolchain is not here or too old; None."""
     for tool in TOOLS[lang]:
         if not shutil.which(tool):
             return tool
+        wanted, argv = OLDEST.get(tool, ((0, 0), None))
+        said = argv and subprocess.run(argv, stdout=subprocess.PIPE, env=dict(os.environ, GOTOOLCHAIN="local")).stdout.decode()
+        found = argv and re.search(r"(\d+)\.(\d+)", said)
+        if argv and (not found or tuple(int(x) for x in found.groups()) < wanted):
+            return "%s %d.%d" % ((tool,) + wanted)
+    return None
+
+
+def why_not(lang):
+    """A word when the client cannot be run here; None."""
+    word = lacking(lang)
+    if word:
+        return word
     if lang in SLOW and not was_built(lang) and os.environ.get("NEAP_CLIENTS") != "all":
         return "built by contrib/setup/clients"
     return no_cluster()
@@ -82,9 +98,9 @@ def build_all():
     """Every client whose toolchain is here; a line each."""
     code = 0
     for lang in [x for x in TOOLS if os.path.isdir(os.path.join(HERE, x))]:
-        missing = [t for t in TOOLS[lang] if not shutil.which(t)]
+        missing = lacking(lang)
         try:
-            print("clients/%s: %s" % (lang, "needs " + missing[0] if missing else build(lang)), flush=True)
+            print("clients/%s: %s" % (lang, "needs " + missing if missing else build(lang)), flush=True)
         except RuntimeError as e:
             code = 1
             print("clients/%s: %s" % (lang, e), flush=True)
