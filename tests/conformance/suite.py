@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VERSION = "v1.37.2"
+OLDEST_GO = (1, 26)  # that builds it
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "neap/conformance")
 SEVERAL = "several nodes"  # in later.tsv: only missing when one is asked for
 BATCH = 6  # tests a process: few, so that none waits for the slow ones of another
@@ -26,7 +27,15 @@ def built():
 
 
 def why_not():
-    return None if built() or shutil.which("go") else "Go"
+    return None if built() or go_version() >= OLDEST_GO else "Go %d.%d" % OLDEST_GO
+
+
+def go_version():
+    if not shutil.which("go"):
+        return (0, 0)
+    said = subprocess.run(["go", "env", "GOVERSION"], stdout=subprocess.PIPE, env=dict(os.environ, GOTOOLCHAIN="local"))
+    found = re.search(r"(\d+)\.(\d+)", said.stdout.decode())
+    return tuple(int(x) for x in found.groups()) if found else (0, 0)
 
 
 def build():
