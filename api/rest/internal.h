@@ -102,6 +102,24 @@ bool rest_protobuf(const struct neap_call *c);
 bool rest_protobuf_can(const struct neap_call *c, const struct neap_accept *a);
 /* JSON in c->reply_buf becomes protobuf. errors: NEAP_ENOTACCEPTABLE: it has no such form. */
 int rest_protobuf_reply(struct neap_call *c, struct neap_err *err);
+/* The items of a list that is made piece by piece: see list.c. */
+struct rest_protobuf_items {
+    const struct neap_type *type;
+    bool plain;           /* as stored: then an object remembers its length */
+    struct neap_buf json; /* scratch */
+};
+/* errors: NEAP_ENOTACCEPTABLE. Ended by neap_buf_done(&items->json). */
+int rest_protobuf_items(struct neap_call *c, struct rest_protobuf_items *ret, struct neap_err *err);
+int rest_protobuf_item(struct neap_call *c, struct rest_protobuf_items *items, struct neap_buf *out,
+                       struct neap_object *o, struct neap_err *err);
+/* The bytes that rest_protobuf_item() appends; <scratch> is written over when they are not known yet. */
+int rest_protobuf_item_len(struct neap_call *c, struct rest_protobuf_items *items,
+                           struct neap_buf *scratch, struct neap_object *o, size_t *ret,
+                           struct neap_err *err);
+/* What stands before <items_len> bytes of items: the envelope's head and the list's metadata. <json> is the
+ * list without its items. Behind them neap_protobuf_tail(). */
+int rest_protobuf_list_head(struct neap_buf *out, const struct neap_buf *json, size_t items_len,
+                            struct neap_err *err);
 /* One event of a watch, given as its line of JSON. */
 bool rest_protobuf_frame(struct neap_buf *out, const char *json, size_t len);
 

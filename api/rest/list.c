@@ -1,10 +1,17 @@
-/* LIST: one snapshot, in pages or streamed. design.md section 5. */
+/* LIST: one snapshot, in pages or streamed. design.md section 5.
+ *
+ * Protobuf has the length of all items before them. So that a list of any size takes little memory, they are gone
+ * through twice: the first time for their lengths, which objects remember, in slices between which other calls
+ * get their turn; the second time for their bytes. */
 #include "internal.h"
 #include "token.h"
 
+#include <neap/protobuf.h>
+
 enum {
     LIST_FIRST = 64 << 10,
-    LIST_SLICE = 4096 /* objects looked at before other calls get a turn */
+    LIST_SLICE = 4096, /* objects looked at before other calls get a turn */
+    SIZE_SLICE = 1024, /* objects measured */
 };
 
 struct list {
@@ -21,6 +28,13 @@ struct list {
     struct neap_object *last; /* written last, borrowed of the snapshot */
     struct neap_buf pending;  /* made before the head was sent */
     bool head, ended, table;
+    /* protobuf only */
+    bool protobuf, sized, failed;
+    struct rest_protobuf_items items;
+    struct neap_buf scratch;
+    struct neap_iter start; /* where the second time begins */
+    size_t items_len, items_written;
+    struct neap_timer *turn;
 };
 
 /* ---- the objects ---- */
@@ -100,21 +114,100 @@ static void write_continue(struct neap_buf *out, const char *token, int64_t rema
     neap_buf_str(out, "},\"items\":[");
 }
 
+/* A streamed answer breaks off, as its length was told. What is stored can be written, so this is not seen. */
+static void fail_protobuf(struct list *l, struct neap_err *err)
+{
+    l->ended = l->failed = true;
+    NEAP_ERROR("api", "a list breaks off", "path=%s err=%s", neap_log_quote(l->call->path),
+               neap_log_quote(err && err->message ? err->message : "lengths differ"));
+    neap_err_done(err);
+}
+
+static void write_protobuf(struct list *l, struct neap_buf *out, struct neap_object *o)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    size_t before = out->len;
+    if (rest_protobuf_item(l->call, &l->items, out, o, &err))
+        fail_protobuf(l, &err);
+    l->items_written += out->len - before;
+    neap_err_done(&err);
+}
+
 static void write_item(struct list *l, struct neap_buf *out, struct neap_object *o)
 {
-    if (l->written++)
+    l->last = o;
+    if (l->written++ && !l->protobuf)
         neap_buf_char(out, ',');
-    if (l->table)
+    if (l->protobuf)
+        write_protobuf(l, out, o);
+    else if (l->table)
         rest_table_row(l->call, out, o);
     else
         rest_write_object(l->call, out, o, true);
-    l->last = o;
+}
+
+static void write_end(struct list *l, struct neap_buf *out)
+{
+    l->ended = true;
+    if (!l->protobuf)
+        neap_buf_str(out, "]}\n");
+    else if (l->items_written == l->items_len)
+        neap_protobuf_tail(out);
+    else
+        fail_protobuf(l, NULL);
+}
+
+/* ---- protobuf: the lengths first ---- */
+
+static void iter_copy(struct neap_iter *to, const struct neap_iter *from)
+{
+    *to = *from;
+    if (from->prefix == from->prefix_buf)
+        to->prefix = to->prefix_buf;
+}
+
+static void on_turn(void *arg)
+{
+    struct list *l = arg;
+    l->call->wake(l->call);
+}
+
+/* 1: the head is written; 0: later, by a wake; -1: failed. */
+static int size_some(struct list *l, struct neap_buf *out)
+{
+    NEAP_CLEANUP_BUF struct neap_buf json = NEAP_BUF_INIT;
+    struct neap_err err = NEAP_ERR_INIT;
+    unsigned budget = SIZE_SLICE;
+    size_t len;
+    int rc = 0;
+    for (struct neap_object *o; !rc && (o = next_match(l, &budget)); l->items_len += len)
+        rc = rest_protobuf_item_len(l->call, &l->items, &l->scratch, o, &len, &err);
+    if (!rc && !budget) {
+        l->turn = l->turn ? l->turn : neap_timer_new(l->call->loop, on_turn, l);
+        neap_timer_start(l->turn, 0, 0);
+        return 0;
+    }
+    if (!rc) {
+        write_head(l, &json);
+        write_continue(&json, NULL, -1);
+        neap_buf_str(&json, "]}");
+        rc = rest_protobuf_list_head(out, &json, l->items_len, &err);
+    }
+    if (rc)
+        fail_protobuf(l, &err);
+    l->sized = true;
+    iter_copy(&l->iter, &l->start);
+    l->indexed_at = 0;
+    return rc ? -1 : 1;
 }
 
 static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
 {
     struct list *l = neap_container_of(b, struct list, body);
     size_t start = out->len;
+    int sized = l->protobuf && !l->sized ? size_some(l, out) : 1;
+    if (sized != 1)
+        return sized;
     if (l->pending.len) {
         neap_buf_append(out, l->pending.data, l->pending.len);
         neap_buf_done(&l->pending);
@@ -129,8 +222,7 @@ static int body_read(struct neap_body *b, struct neap_buf *out, size_t want)
         if (o) {
             write_item(l, out, o);
         } else if (budget) {
-            neap_buf_str(out, "]}\n");
-            l->ended = true;
+            write_end(l, out);
         } else if (out->len > start) {
             return 1;
         }
@@ -141,7 +233,27 @@ static void body_close(struct neap_body *b)
 {
     struct list *l = neap_container_of(b, struct list, body);
     neap_buf_done(&l->pending);
+    neap_buf_done(&l->scratch);
+    neap_buf_done(&l->items.json);
+    l->turn = neap_timer_close(l->turn);
     l->snapshot = neap_snapshot_unpin(l->snapshot);
+}
+
+/* All of it is in the call's buffer. */
+static void finish_whole(struct list *l)
+{
+    struct neap_call *c = l->call;
+    if (l->failed) {
+        rest_fail_with(c, NEAP_EINTERNAL, "the list cannot be written as protobuf");
+        return;
+    }
+    if (!l->protobuf) {
+        rest_reply_json(c, 200);
+        return;
+    }
+    c->status = 200;
+    c->reply_type = NEAP_PROTOBUF_MEDIA_TYPE;
+    rest_finish(c);
 }
 
 /* Small answers go out whole with their length; big ones are pulled. YAML needs the whole. */
@@ -150,22 +262,24 @@ static void answer_stream(struct list *l)
     struct neap_call *c = l->call;
     struct neap_buf *out = &c->reply_buf;
     const struct neap_accept *a = rest_call_of(c)->accept;
-    bool whole = c->internal || c->options.pretty ||
-                 (a && (a->media == NEAP_MEDIA_YAML || a->media == NEAP_MEDIA_PROTOBUF));
-    write_head(l, out);
-    if (!l->table)
+    bool whole =
+        !l->protobuf && (c->internal || c->options.pretty || (a && a->media == NEAP_MEDIA_YAML));
+    if (!l->protobuf)
+        write_head(l, out);
+    if (!l->table && !l->protobuf)
         write_continue(out, NULL, -1);
+    iter_copy(&l->start, &l->iter);
     out->max = whole ? rest_of(c)->options.arena_bytes * 4 : 0;
     while (body_read(&l->body, out, whole ? SIZE_MAX : LIST_FIRST) != -1)
         if (!whole)
             break;
-    c->reply_type = "application/json";
+    c->reply_type = l->protobuf ? NEAP_PROTOBUF_MEDIA_TYPE : "application/json";
     if (l->ended) {
         body_close(&l->body);
         if (out->overflow)
             rest_fail_with(c, NEAP_ETOOLARGE, "the list is too large to be answered in this form");
         else
-            rest_reply_json(c, 200);
+            finish_whole(l);
         return;
     }
     l->pending = *out;
@@ -177,12 +291,36 @@ static void answer_stream(struct list *l)
 
 static int64_t count_rest(struct list *l)
 {
-    struct neap_iter it = l->iter;
+    struct neap_iter it;
     int64_t n = 0;
-    it.prefix = it.prefix == l->iter.prefix_buf ? it.prefix_buf : it.prefix;
+    iter_copy(&it, &l->iter);
     while (neap_iter_next(&it))
         n++;
     return n;
+}
+
+static void write_page(struct list *l, const struct neap_buf *items, const char *token,
+                       int64_t remaining)
+{
+    struct neap_call *c = l->call;
+    struct neap_buf *out = &c->reply_buf;
+    NEAP_CLEANUP_BUF struct neap_buf json = NEAP_BUF_INIT;
+    struct neap_buf *head = l->protobuf ? &json : out;
+    struct neap_err err = NEAP_ERR_INIT;
+    if (l->table) {
+        rest_table_head(c, out, neap_snapshot_revision(l->snapshot), token, remaining, true);
+    } else {
+        write_head(l, head);
+        write_continue(head, token, remaining);
+    }
+    if (l->protobuf) {
+        neap_buf_str(head, "]}");
+        if (rest_protobuf_list_head(out, head, items->len, &err))
+            fail_protobuf(l, &err);
+    }
+    neap_buf_append(out, items->data ? items->data : "", items->len);
+    l->items_len = items->len;
+    write_end(l, out);
 }
 
 static void answer_page(struct list *l)
@@ -210,18 +348,11 @@ static void answer_page(struct list *l)
         rest_token_write(&token, revision, neap_object_key(l->last), remaining);
         neap_snapshot_hold(rest_of(c)->options.registry, l->snapshot);
     }
-    if (l->table) {
-        rest_table_head(c, &c->reply_buf, revision, token.len ? token.data : NULL, remaining, true);
-    } else {
-        write_head(l, &c->reply_buf);
-        write_continue(&c->reply_buf, token.len ? token.data : NULL, remaining);
-    }
-    neap_buf_append(&c->reply_buf, items.data ? items.data : "", items.len);
-    neap_buf_str(&c->reply_buf, "]}");
+    write_page(l, &items, token.len ? token.data : NULL, remaining);
     neap_buf_done(&items);
     neap_buf_done(&token);
     body_close(&l->body);
-    rest_reply_json(c, 200);
+    finish_whole(l);
 }
 
 /* ---- which snapshot ---- */
@@ -281,6 +412,12 @@ static void answer(struct neap_call *c)
     }
     l->selector = selector;
     l->table = rest_wants(c, "Table");
+    l->protobuf = rest_protobuf(c);
+    if (l->protobuf && rest_protobuf_items(c, &l->items, &c->err)) {
+        body_close(&l->body);
+        rest_fail(c);
+        return;
+    }
     l->total = token.remaining;
     neap_iter_init(&l->iter, l->snapshot, c->kind, c->namespace_, token.key);
     choose_index(l);

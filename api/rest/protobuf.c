@@ -91,6 +91,72 @@ int rest_protobuf_reply(struct neap_call *c, struct neap_err *err)
     return 0;
 }
 
+/* ---- lists, an item at a time ---- */
+
+int rest_protobuf_items(struct neap_call *c, struct rest_protobuf_items *ret, struct neap_err *err)
+{
+    bool partial = rest_wants(c, "PartialObjectMetadata");
+    *ret = (struct rest_protobuf_items){
+        .type = partial ? neap_type_by_name(META "PartialObjectMetadata") : c->kind->type,
+        .plain = !partial && c->kind->storage == c->kind,
+    };
+    if (ret->type && neap_protobuf_has(ret->type))
+        return 0;
+    return neap_err_set(err, NEAP_ENOTACCEPTABLE, "%s has no protobuf form", c->kind->kind);
+}
+
+int rest_protobuf_item(struct neap_call *c, struct rest_protobuf_items *items, struct neap_buf *out,
+                       struct neap_object *o, struct neap_err *err)
+{
+    yyjson_doc *doc = NULL;
+    size_t before = out->len;
+    if (items->plain) {
+        doc = neap_object_parse(o, NULL);
+    } else {
+        neap_buf_reset(&items->json);
+        if (rest_write_object(c, &items->json, o, true))
+            doc = yyjson_read(items->json.data, items->json.len, 0);
+    }
+    if (!doc)
+        return neap_err_set(err, NEAP_EINTERNAL, "%s cannot be read", neap_object_key(o));
+    int rc = neap_protobuf_list_item(out, items->type, yyjson_doc_get_root(doc), err);
+    if (!rc && items->plain && out->len - before <= UINT32_MAX)
+        neap_object_set_protobuf_len(o, (uint32_t)(out->len - before));
+    yyjson_doc_free(doc);
+    return rc;
+}
+
+int rest_protobuf_item_len(struct neap_call *c, struct rest_protobuf_items *items,
+                           struct neap_buf *scratch, struct neap_object *o, size_t *ret,
+                           struct neap_err *err)
+{
+    *ret = items->plain ? neap_object_protobuf_len(o) : 0;
+    if (*ret)
+        return 0;
+    neap_buf_reset(scratch);
+    int rc = rest_protobuf_item(c, items, scratch, o, err);
+    *ret = scratch->len;
+    return rc;
+}
+
+int rest_protobuf_list_head(struct neap_buf *out, const struct neap_buf *json, size_t items_len,
+                            struct neap_err *err)
+{
+    NEAP_CLEANUP_BUF struct neap_buf meta = NEAP_BUF_INIT;
+    yyjson_doc *doc = yyjson_read(json->data, json->len, 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
+    const char *version = yyjson_get_str(yyjson_obj_get(root, "apiVersion"));
+    int rc = kind && version ? neap_protobuf_list_meta(&meta, yyjson_obj_get(root, "metadata"), err)
+                             : neap_err_set(err, NEAP_EINTERNAL, "the head of the list is no JSON");
+    if (!rc) {
+        neap_protobuf_head(out, version, kind, meta.len + items_len);
+        neap_buf_append(out, meta.data, meta.len);
+    }
+    yyjson_doc_free(doc);
+    return rc;
+}
+
 bool rest_protobuf_frame(struct neap_buf *out, const char *json, size_t len)
 {
     static const char event[] = "{\"type\":\"";

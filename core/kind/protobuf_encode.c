@@ -347,10 +347,29 @@ static int by_key(const void *a, const void *b)
     return c ? c : (m > n) - (m < n);
 }
 
+static size_t varint_len(uint64_t v)
+{
+    uint8_t bytes[10];
+    return varint_bytes(v, bytes);
+}
+
+/* Of two strings: its length is known, so that nothing large is moved. */
+static void string_entry(struct neap_buf *out, unsigned number, yyjson_val *key, yyjson_val *v)
+{
+    size_t m = yyjson_get_len(key), n = yyjson_get_len(v);
+    tag_and(out, number, WIRE_BYTES, 1 + varint_len(m) + m + 1 + varint_len(n) + n);
+    bytes_field(out, 1, yyjson_get_str(key), m);
+    bytes_field(out, 2, yyjson_get_str(v), n);
+}
+
 static int map_entry(struct writer *w, unsigned number, const struct neap_shape *item,
                      yyjson_val *key)
 {
     yyjson_val *v = yyjson_obj_iter_get_val(key);
+    if (item->value == NEAP_T_STRING && yyjson_is_str(v)) {
+        string_entry(w->out, number, key, v);
+        return 0;
+    }
     size_t start = open_message(w->out, number);
     int rc = 0;
     bytes_field(w->out, 1, yyjson_get_str(key), yyjson_get_len(key));

@@ -44,6 +44,8 @@ struct neap_object {
     uint16_t name_at; /* of the name in the key */
     uint16_t label_count, owner_count, value_count;
     bool deleting, finalizers;
+    _Atomic uint32_t
+        protobuf_len; /* of neap_object_set_protobuf_len(); fills what would be padding */
     /* then: owners, labels, values (struct neap_str *), JSON and a NUL */
     void *tail[];
 };

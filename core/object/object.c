@@ -300,6 +300,16 @@ const struct neap_owner *neap_object_controller(const struct neap_object *o)
     return NULL;
 }
 
+uint32_t neap_object_protobuf_len(const struct neap_object *o)
+{
+    return atomic_load_explicit(&o->protobuf_len, memory_order_relaxed);
+}
+
+void neap_object_set_protobuf_len(struct neap_object *o, uint32_t len)
+{
+    atomic_store_explicit(&o->protobuf_len, len, memory_order_relaxed);
+}
+
 size_t neap_object_memory(const struct neap_object *o)
 {
     /* malloc's own header and rounding, and the key string's */

@@ -58,6 +58,10 @@ unsigned neap_object_owner_count(const struct neap_object *o);
 const struct neap_owner *neap_object_owner_at(const struct neap_object *o, unsigned i);
 /* The owner with controller: true; NULL: none. */
 const struct neap_owner *neap_object_controller(const struct neap_object *o);
+/* How many bytes the object takes as an item of a protobuf list, as somebody found out before; 0: nobody
+ * did. It stands before a list's items, so a streamed list would else be made twice. thread: any. */
+uint32_t neap_object_protobuf_len(const struct neap_object *o);
+void neap_object_set_protobuf_len(struct neap_object *o, uint32_t len);
 size_t neap_object_memory(const struct neap_object *o); /* bytes, head included */
 /* Parses the bytes; freed with yyjson_doc_free. <alc> NULL: malloc. NULL: no memory in <alc>. */
 yyjson_doc *neap_object_parse(const struct neap_object *o, const yyjson_alc *alc);
