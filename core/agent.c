@@ -381,9 +381,12 @@ int neap_agent_main(struct neap_config *config)
     struct neap_err err = NEAP_ERR_INIT;
     a.started_ns = neap_clock_mono(&neap_clock_system);
     umask(022); /* volumes are read by any user of a container; the data directory itself is 0700 */
-    if (start(&a, &err))
+    if (start(&a, &err)) {
         a.code = neap_complain("agent", &err);
-    else
+        if (a.http)
+            neap_http_server_close(a.http, closed, &a);
+    }
+    if (!a.code || a.http)
         neap_loop_run(a.loop);
     finish(&a);
     neap_err_done(&err);

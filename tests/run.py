@@ -69,7 +69,7 @@ def script(path, env):
 
 
 def main(patterns):
-    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0",
+    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
                UBSAN_OPTIONS="print_stacktrace=1", NEAP_TOP=TOP,
                NEAP_PLUGINS=os.path.join(TOP, "build/asan/plugins"))
     jobs = [(unit, p) for p in sorted(glob.glob(TOP + "/build/obj-asan/tests/unit/**/test_*", recursive=True))

@@ -47,6 +47,10 @@ int neap_admission_open(const struct neap_admission_options *o, struct neap_admi
     struct neap_admission_rules *a = neap_calloc(1, sizeof(*a));
     a->options = *o;
     a->hooks = (struct neap_admission){admission_mutate, admission_validate, a};
+    a->dir = o->script_dir ? neap_strdup(o->script_dir) : NULL;
+    a->user_dir = o->user_script_dir ? neap_strdup(o->user_script_dir) : NULL;
+    a->options.script_dir = a->dir;
+    a->options.user_script_dir = a->user_dir;
     a->lib = o->script_dir ? neap_asprintf("%s/lib", o->script_dir) : NULL;
     a->user_lib = o->user_script_dir ? neap_asprintf("%s/lib", o->user_script_dir) : NULL;
     int rc = admission_load(a, &a->set, err);
@@ -65,6 +69,8 @@ struct neap_admission_rules *neap_admission_close(struct neap_admission_rules *a
         return NULL;
     neap_script_folders_close(a->folders);
     admission_set_free(a->set);
+    free(a->dir);
+    free(a->user_dir);
     free(a->lib);
     free(a->user_lib);
     free(a);

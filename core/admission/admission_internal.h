@@ -40,6 +40,7 @@ struct rule_set {
 struct neap_admission_rules {
     struct neap_admission_options options;
     struct neap_admission hooks;
+    char *dir, *user_dir; /* as the options had them; read again when files change */
     char *lib, *user_lib;
     struct rule_set *set;
     struct neap_script_folders *folders;

@@ -58,6 +58,7 @@ struct controller {
 
 struct neap_control {
     struct neap_control_options options;
+    char *dir, *user_dir; /* as the options had them */
     char *lib, *user_lib; /* folders of modules */
     struct neap_list sets, controllers, watched;
     bool stopping;

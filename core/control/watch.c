@@ -132,6 +132,8 @@ void control_free(struct neap_control *c)
         neap_script_free(s->script);
         free(s);
     }
+    free(c->dir);
+    free(c->user_dir);
     free(c->lib);
     free(c->user_lib);
     free(c);
@@ -174,6 +176,10 @@ struct neap_control *control_new(const struct neap_control_options *o)
     neap_list_init(&c->sets);
     neap_list_init(&c->controllers);
     neap_list_init(&c->watched);
+    c->dir = neap_strdup(o->script_dir);
+    c->user_dir = o->user_script_dir ? neap_strdup(o->user_script_dir) : NULL;
+    c->options.script_dir = c->dir;
+    c->options.user_script_dir = c->user_dir;
     c->lib = neap_asprintf("%s/lib", o->script_dir);
     c->user_lib = o->user_script_dir ? neap_asprintf("%s/lib", o->user_script_dir) : NULL;
     return c;

@@ -68,6 +68,8 @@ def lacking(lang):
         found = argv and re.search(r"(\d+)\.(\d+)", said)
         if argv and (not found or tuple(int(x) for x in found.groups()) < wanted):
             return "%s %d.%d" % ((tool,) + wanted)
+    if lang == "python" and subprocess.run(["python3", "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode:
+        return "python3-venv"
     return None
 
 

@@ -39,7 +39,7 @@ class Template:
         with open(os.path.join(folder, "x.c"), "w") as f:
             f.write(self.text.replace(old, new))
         so = os.path.join(folder, "x.so")
-        subprocess.run(["cc", "-std=gnu17", "-w", "-fPIC", "-shared", "-I" + self.at.path("include"),
+        subprocess.run(["cc", "-std=gnu17", "-w", "-Wno-implicit-function-declaration", "-fPIC", "-shared", "-I" + self.at.path("include"),
                         "-o", so, os.path.join(folder, "x.c")], check=True)
         return so
 
