@@ -73,13 +73,15 @@ static bool begin(struct image *m, int argc, char **argv)
     const char *name = neap_config_string(m->config, NULL, "name");
     assert(m->runtime);
     m->what = argc ? argv[0] : "";
+    int first = argc > 1 && strcmp(argv[1], "--") == 0 ? 2 : 1; /* word of the image's command */
     m->op = (struct neap_op){.data = m, .done = done};
     if (strcmp(m->what, "list") == 0 && argc == 1)
         m->runtime->image_list(m->self, print_image, m);
     else if (strcmp(m->what, "pull") == 0 && argc == 2)
         m->runtime->image_pull(m->self, argv[1], NULL, &m->op);
-    else if (strcmp(m->what, "import") == 0 && rootfs && name && argc > 1)
-        m->runtime->image_from_rootfs(m->self, rootfs, name, (const char *const *)argv + 1, &m->op);
+    else if (strcmp(m->what, "import") == 0 && rootfs && name && argc > first)
+        m->runtime->image_from_rootfs(m->self, rootfs, name, (const char *const *)argv + first,
+                                      &m->op);
     else if (strcmp(m->what, "import") == 0 && !rootfs && argc == 2)
         m->runtime->image_import(m->self, argv[1], name, &m->op);
     else

@@ -46,6 +46,16 @@ static int run_delete(struct neap_config *config, int argc, char **argv)
     return neap_thin_main(config, "delete", argc, argv);
 }
 
+static int run_logs(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "logs", argc, argv);
+}
+
+static int run_exec(struct neap_config *config, int argc, char **argv)
+{
+    return neap_thin_main(config, "exec", argc, argv);
+}
+
 static int run_version(struct neap_config *config, int argc, char **argv)
 {
     (void)config;
@@ -120,6 +130,9 @@ static const struct command commands[] = {
     {"get", "KIND [NAME] [-n NAMESPACE | -A] [-o json|yaml]", ALL_OPTIONS, false, run_get},
     {"apply", "-f FILE: creates or changes what the file says", ALL_OPTIONS, false, run_apply},
     {"delete", "KIND NAME | -f FILE", ALL_OPTIONS, false, run_delete},
+    {"logs", "POD [-n NAMESPACE] [-c CONTAINER] [-f]", ALL_OPTIONS, false, run_logs},
+    {"exec", "POD [-n NAMESPACE] [-c CONTAINER] [-i] [-t] -- COMMAND...", ALL_OPTIONS, false,
+     run_exec},
     {"version", "print the version", {NULL}, false, run_version},
     {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS,
      false, run_plugin},
@@ -166,7 +179,7 @@ static void set_log_level(const struct neap_config *config)
             neap_log_set((enum neap_log_level)i, STDERR_FILENO);
 }
 
-/* Options stand anywhere behind the command; what is none is the command's own. */
+/* Options stand anywhere behind the command, up to "--"; what is none is the command's own, "--" included. */
 static int configure(struct neap_config *config, const struct command *c, int *argc, char **argv,
                      struct neap_err *err)
 {
@@ -179,10 +192,14 @@ static int configure(struct neap_config *config, const struct command *c, int *a
     for (int at = 0; !rc && at < *argc;) {
         int rest = 0;
         rc = neap_config_flags(config, *argc - at, argv + at, &rest, err);
-        at += rest;
-        if (!rc && at < *argc)
-            argv[words++] = argv[at++];
+        bool ended = rest && strcmp(argv[at + rest - 1], "--") == 0;
+        at += ended ? rest - 1 : rest;
+        do {
+            if (!rc && at < *argc)
+                argv[words++] = argv[at++];
+        } while (!rc && ended && at < *argc);
     }
+    argv[words] = NULL;
     *argc = words;
     return rc;
 }

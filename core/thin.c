@@ -1,5 +1,5 @@
-/* `neap get|apply|delete`: a thin client for machines without kubectl. One request after the other. */
-#include "kubeconfig.h"
+/* `neap get|apply|delete|logs|exec`: a thin client for machines without kubectl. One request after the other. */
+#include "thin.h"
 #include "server.h"
 
 #include <neap/json.h>
@@ -8,23 +8,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { FILE_MAX = 16 << 20, WIDTH_MAX = 60 };
-
-struct thin {
-    struct neap_config *config;
-    struct neap_loop *loop;
-    struct neap_kubeconfig kubeconfig;
-    struct neap_tls *tls;
-    struct neap_http_client *http;
-    struct neap_arena *arena;
-    const char *namespace_, *output, *file, *selector;
-    bool all;
-    /* the last answer */
-    int status;
-    struct neap_buf body;
-    struct neap_err err;
-};
 
 /* ---- requests ---- */
 
@@ -71,12 +57,26 @@ static yyjson_mut_val *answer(struct thin *t)
     return doc ? yyjson_mut_doc_get_root(doc) : NULL;
 }
 
-static int refused(struct thin *t)
+int thin_refused(struct thin *t)
 {
     const char *message = neap_json_str_at(answer(t), "message");
     fprintf(stderr, "neap: the server answered %d: %s\n", t->status,
             message ? message : t->body.data);
     return 1;
+}
+
+void thin_query(struct neap_buf *path, const char *key, const char *value)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    if (!value)
+        return;
+    neap_buf_printf(path, "%s%s=", path->len && strchr(path->data, '?') ? "&" : "?", key);
+    for (const char *p = value; *p; p++)
+        if (strchr(plain, *p))
+            neap_buf_char(path, *p);
+        else
+            neap_buf_printf(path, "%%%02X", (unsigned char)*p);
 }
 
 /* ---- names ---- */
@@ -207,13 +207,15 @@ static int get(struct thin *t, int argc, char **argv)
                                     "[-o json|yaml]",
                                     NULL);
     const char *path = path_of(t, k, t->all ? NULL : t->namespace_, argc > 1 ? argv[1] : NULL);
-    if (t->selector)
-        path = neap_arena_printf(t->arena, "%s?labelSelector=%s", path, t->selector);
+    NEAP_CLEANUP_BUF struct neap_buf query = NEAP_BUF_INIT;
+    neap_buf_str(&query, path);
+    thin_query(&query, "labelSelector", t->selector);
+    path = query.data;
     bool table = !t->output;
     int rc = request(t, "GET", path, table ? "application/json;as=Table;v=v1;g=meta.k8s.io" : NULL,
                      NULL, NULL, 0);
     if (rc)
-        return rc > 1 ? refused(t) : rc;
+        return rc > 1 ? thin_refused(t) : rc;
     if (table)
         print_table(t, t->all && k->namespaced);
     else
@@ -223,14 +225,35 @@ static int get(struct thin *t, int argc, char **argv)
 
 /* ---- apply, delete: documents of a file ---- */
 
+/* A pipe or a terminal as well; -errno. */
+static int read_input(char **ret)
+{
+    struct neap_buf b = {.max = FILE_MAX};
+    ssize_t n;
+    do {
+        char piece[8192];
+        n = read(STDIN_FILENO, piece, sizeof(piece));
+        if (n > 0)
+            neap_buf_append(&b, piece, (size_t)n);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    int rc = n < 0 ? -errno : b.overflow ? -EFBIG : 0;
+    neap_buf_char(&b, '\0');
+    if (rc)
+        neap_buf_done(&b);
+    else
+        *ret = neap_buf_take(&b);
+    return rc;
+}
+
 static int each_document(struct thin *t, const char *path,
                          int (*use)(struct thin *t, const struct neap_kind *k,
                                     yyjson_mut_val *object))
 {
     char *text = NULL;
     size_t len = 0;
-    int code = 0,
-        rc = neap_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, FILE_MAX, &text, &len);
+    int code = 0;
+    int rc =
+        strcmp(path, "-") == 0 ? read_input(&text) : neap_file_read(path, FILE_MAX, &text, &len);
     struct neap_err err = NEAP_ERR_INIT;
     if (rc < 0) {
         neap_err_errno(&err, -rc, "%s", path);
@@ -273,17 +296,13 @@ static int apply_one(struct thin *t, const struct neap_kind *k, yyjson_mut_val *
         return neap_complain("apply: an object has no metadata.name", NULL);
     struct neap_buf b = NEAP_BUF_INIT;
     neap_json_write_sorted(&b, o);
-    const char *word = "configured";
-    int rc = request(t, "PATCH", path_of(t, k, ns, name), NULL, "application/merge-patch+json",
-                     b.data, b.len);
-    if (rc == 404) {
-        word = "created";
-        rc = request(t, "POST", path_of(t, k, ns, NULL), NULL, "application/json", b.data, b.len);
-    }
+    const char *path =
+        neap_arena_printf(t->arena, "%s?fieldManager=neap&force=true", path_of(t, k, ns, name));
+    int rc = request(t, "PATCH", path, NULL, "application/apply-patch+yaml", b.data, b.len);
     neap_buf_done(&b);
     if (rc)
-        return rc > 1 ? refused(t) : rc;
-    printf("%s/%s %s\n", k->singular, name, word);
+        return rc > 1 ? thin_refused(t) : rc;
+    printf("%s/%s %s\n", k->singular, name, t->status == 201 ? "created" : "configured");
     return 0;
 }
 
@@ -291,7 +310,7 @@ static int delete_at(struct thin *t, const struct neap_kind *k, const char *ns, 
 {
     int rc = request(t, "DELETE", path_of(t, k, ns, name), NULL, NULL, NULL, 0);
     if (rc)
-        return rc > 1 ? refused(t) : rc;
+        return rc > 1 ? thin_refused(t) : rc;
     printf("%s/%s deleted\n", k->singular, name);
     return 0;
 }
@@ -323,28 +342,53 @@ static int delete_(struct thin *t, int argc, char **argv)
 
 /* ---- the command line ---- */
 
-/* kubectl's short options; what is left is the command's. */
-static int short_options(struct thin *t, int *argc, char **argv)
+struct short_option {
+    char letter;
+    const char **value; /* or a switch: */
+    bool *on;
+};
+
+/* kubectl's short options, those of <accepted> only; what is left, and what stands behind "--", is the command's. */
+static int short_options(struct thin *t, const char *accepted, int *argc, char **argv)
 {
-    struct {
-        const char *name;
-        const char **value;
-    } rows[] = {{"-n", &t->namespace_}, {"-o", &t->output}, {"-f", &t->file}, {"-l", &t->selector}};
-    int words = 0;
-    for (int i = 0; i < *argc; i++) {
-        size_t r = 0;
-        while (r < NEAP_ARRAY_LEN(rows) && strcmp(argv[i], rows[r].name) != 0)
-            r++;
-        if (r < NEAP_ARRAY_LEN(rows) && i + 1 < *argc)
-            *rows[r].value = argv[++i];
-        else if (strcmp(argv[i], "-A") == 0)
-            t->all = true;
-        else if (argv[i][0] == '-')
-            return neap_complain(
-                argv[i], &(struct neap_err){.message = (char *)(uintptr_t) "no such option"});
-        else
+    bool file = !strchr(accepted, 'F');
+    const struct short_option rows[] = {
+        {'n', &t->namespace_, NULL},
+        {'o', &t->output, NULL},
+        {'f', file ? &t->file : NULL, &t->follow},
+        {'l', &t->selector, NULL},
+        {'c', &t->container, NULL},
+        {'A', NULL, &t->all},
+        {'i', NULL, &t->interactive},
+        {'t', NULL, &t->tty},
+    };
+    int words = 0, i = 0;
+    for (; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        if (argv[i][0] != '-' || !argv[i][1]) {
             argv[words++] = argv[i];
+            continue;
+        }
+        for (const char *p = argv[i] + 1; *p; p++) {
+            size_t r = 0;
+            while (r < NEAP_ARRAY_LEN(rows) && rows[r].letter != *p)
+                r++;
+            bool known = r < NEAP_ARRAY_LEN(rows) && strchr(accepted, *p);
+            if (known && rows[r].value && !p[1] && i + 1 < *argc) {
+                *rows[r].value = argv[++i];
+                break;
+            }
+            if (!known || rows[r].value) {
+                struct neap_err err = NEAP_ERR_INIT;
+                neap_err_set(&err, NEAP_ECONFIG, known ? "a value is missing" : "no such option");
+                int code = neap_complain(argv[i], &err);
+                neap_err_done(&err);
+                return code;
+            }
+            *rows[r].on = true;
+        }
     }
+    for (i++; i < *argc; i++)
+        argv[words++] = argv[i];
     *argc = words;
     return 0;
 }
@@ -368,19 +412,23 @@ static int open_client(struct thin *t)
 int neap_thin_main(struct neap_config *config, const char *command, int argc, char **argv)
 {
     static const struct {
-        const char *name;
+        const char *name, *options; /* F: -f is a switch */
         int (*run)(struct thin *t, int argc, char **argv);
-    } commands[] = {{"get", get}, {"apply", apply}, {"delete", delete_}};
+    } commands[] = {{"get", "nolA", get},
+                    {"apply", "nf", apply},
+                    {"delete", "nf", delete_},
+                    {"logs", "ncfF", thin_logs},
+                    {"exec", "ncit", thin_exec}};
     struct thin t = {.config = config, .namespace_ = "default", .arena = neap_arena_new(256 << 20)};
+    size_t i = 0;
+    while (strcmp(commands[i].name, command) != 0)
+        i++;
     t.loop = neap_loop_new("client", NULL);
-    int code = short_options(&t, &argc, argv);
+    int code = short_options(&t, commands[i].options, &argc, argv);
     if (!code)
         code = open_client(&t);
-    for (size_t i = 0; !code && i < NEAP_ARRAY_LEN(commands); i++)
-        if (strcmp(commands[i].name, command) == 0) {
-            code = commands[i].run(&t, argc, argv);
-            break;
-        }
+    if (!code)
+        code = commands[i].run(&t, argc, argv);
     if (t.http)
         neap_http_client_close(t.http);
     neap_loop_free(t.loop);
