@@ -102,7 +102,7 @@ function neap.warn(text) end
 function neap.get(resource, namespace, name) end
 
 ---@param resource Resource
----@param options? { namespace: string?, selector: LabelSelector?, owner: string?, field: string?, value: string? } owner: a uid; field: an indexed one, as "spec.nodeName"
+---@param options? { namespace: string?, selector: LabelSelector?, unlike: LabelSelector?, owner: string?, controller: string|false?, field: string?, value: string? } unlike: what this selector does not match; owner, controller: a uid, controller false: nobody; field: an indexed one, as "spec.nodeName"
 ---@return View[]
 function neap.list(resource, options) end
 
@@ -115,6 +115,10 @@ function neap.owned(uid) end
 ---@param labels table<string, string>?
 ---@return boolean
 function neap.matches(selector, labels) end
+
+---Lets others run; then this goes on, with all of its time again. For a reconcile that loops over many objects
+---(workload.each does it): a turn that takes more than 200 ms of the processor is an error.
+function neap.turn() end
 
 ---Every kind that can be listed and deleted.
 ---@return { kind: Resource, namespaced: boolean }[]

@@ -168,15 +168,23 @@ struct listing {
     struct neap_script *script;
     const struct neap_kind *kind;
     const char *ns;
-    struct neap_selector *selector;
+    struct neap_selector *selector, *unlike;
+    const char *controller; /* uid; "": none */
     lua_Integer count;
 };
+
+static bool controlled(const struct listing *g, const struct neap_object *o)
+{
+    const struct neap_owner *c = neap_object_controller(o);
+    return *g->controller ? c && strcmp(c->uid, g->controller) == 0 : !c;
+}
 
 static void take(struct listing *g, struct neap_object *o)
 {
     if (neap_object_kind(o)->storage != g->kind->storage ||
         (g->ns && strcmp(neap_object_namespace(o), g->ns) != 0) ||
-        (g->selector && !neap_selector_match(g->selector, o)))
+        (g->selector && !neap_selector_match(g->selector, o)) ||
+        (g->unlike && neap_selector_match(g->unlike, o)) || (g->controller && !controlled(g, o)))
         return;
     script_view_push(g->script, g->l, o);
     lua_rawseti(g->l, -2, ++g->count);
@@ -189,7 +197,17 @@ static const char *string_field(lua_State *l, int index, const char *name)
     return s;
 }
 
-/* neap.list(kind, {namespace=, selector=, owner=uid, field=, value=}) -> views in key order */
+/* Who must control it: a uid, or false for nobody. */
+static const char *controller_at(lua_State *l, int index)
+{
+    lua_getfield(l, index, "controller");
+    bool nobody = lua_isboolean(l, -1) && !lua_toboolean(l, -1);
+    lua_pop(l, 1);
+    return nobody ? "" : string_field(l, index, "controller");
+}
+
+/* neap.list(kind, {namespace=, selector=, unlike=selector, owner=uid, controller=uid or false, field=, value=})
+ * -> views in key order */
 static int api_list(lua_State *l)
 {
     struct listing g = {.l = l, .script = script_of(l), .kind = check_kind(l, 1)};
@@ -203,7 +221,9 @@ static int api_list(lua_State *l)
         owner = string_field(l, 2, "owner");
         field = string_field(l, 2, "field");
         value = string_field(l, 2, "value");
+        g.controller = controller_at(l, 2);
         g.selector = selector_at(l, 2, "selector");
+        g.unlike = selector_at(l, 2, "unlike");
     }
     lua_newtable(l);
     const struct neap_kind *k = g.kind->storage; // NOLINT(clang-analyzer-core.NullDereference)
@@ -222,6 +242,7 @@ static int api_list(lua_State *l)
     for (size_t j = 0; j < n; j++)
         take(&g, some[j]);
     neap_selector_free(g.selector);
+    neap_selector_free(g.unlike);
     neap_arena_free(arena);
     return 1;
 }
@@ -261,6 +282,25 @@ static int api_matches(lua_State *l)
     neap_selector_free(sel);
     lua_pushboolean(l, ok);
     return 1;
+}
+
+/* ---- long loops ---- */
+
+static void next_turn(void *arg)
+{
+    script_item_resume(arg, 0);
+}
+
+/* neap.turn(): others run, then this goes on with all of its time again */
+static int api_turn(lua_State *l)
+{
+    struct neap_item *i = current(l);
+    struct neap_loop *loop = script_of(l)->options.loop;
+    if (!script_of(l)->options.client || !loop || !lua_isyieldable(l))
+        return luaL_error(l, "only a controller's reconcile can wait for its next turn");
+    i->waiting = true;
+    neap_loop_post(loop, next_turn, i);
+    return lua_yield(l, 0);
 }
 
 /* ---- writing: yields until the answer is there ---- */
@@ -675,6 +715,7 @@ void script_api_open(struct neap_script *s)
                                          {"list", api_list},
                                          {"owned", api_owned},
                                          {"matches", api_matches},
+                                         {"turn", api_turn},
                                          {"create", api_create},
                                          {"update", api_update},
                                          {"patch", api_patch},

@@ -59,7 +59,7 @@ end
 local function collect(service)
   local family = service_family(service)
   local groups, by_hash = {}, {}
-  for _, pod in ipairs(neap.list("v1/pods", {
+  for _, pod in workload.each(neap.list("v1/pods", {
     namespace = service.metadata.namespace, selector = { matchLabels = neap.edit(service.spec.selector) },
   })) do
     local phase, ip = pod.status.phase, address_of(pod, family)

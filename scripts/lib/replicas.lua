@@ -21,7 +21,7 @@ return function(kind, component, selector_of)
 
   local function surplus(pods, count)
     local ranked = {}
-    for i, pod in ipairs(pods) do
+    for i, pod in workload.each(pods) do
       ranked[i] = { pod = pod, rank = rank(pod) }
     end
     table.sort(ranked, function(a, b)
@@ -74,7 +74,7 @@ return function(kind, component, selector_of)
   local function status_of(rs, pods, failure)
     local min_ready, wait = rs.spec.minReadySeconds or 0, nil
     local status = { replicas = 0, fullyLabeledReplicas = 0, readyReplicas = 0, availableReplicas = 0 }
-    for _, pod in ipairs(pods) do
+    for _, pod in workload.each(pods) do
       status.replicas = status.replicas + 1
       local full = true
       for k, v in pairs(rs.spec.template.metadata.labels or {}) do

@@ -1,5 +1,6 @@
 -- What controllers of pods share.
 local workload = {}
+local PART = 1000
 
 ---The owner reference that makes <owner> the controller of a new object.
 ---@param owner table a view
@@ -156,6 +157,24 @@ function workload.without_condition(list, kind)
   return out
 end
 
+---As ipairs, for lists that may be long: between parts of it others run, and the budget of time begins anew.
+---Within a reconcile only. What the list holds does not change meanwhile: an item sees one snapshot.
+---@generic T
+---@param list T[]
+---@return fun(): integer?, T?
+function workload.each(list)
+  local i = 0
+  return function()
+    i = i + 1
+    if i % PART == 0 then
+      neap.turn()
+    end
+    if list[i] ~= nil then
+      return i, list[i]
+    end
+  end
+end
+
 local function owners_without(object, uid)
   local refs = neap.array {}
   for _, ref in pairs(object.metadata.ownerReferences or {}) do
@@ -178,21 +197,21 @@ function workload.claim(resource, owner, selector, wanted)
   local function patch(object, refs)
     return workload.patch_as_seen(resource, object, { ownerReferences = refs })
   end
-  for _, o in ipairs(neap.list(resource, { owner = uid })) do
-    local ref = workload.controller_of(o)
-    if ref and ref.uid == uid and o.metadata.namespace == ns and (not wanted or wanted(o)) then
-      if neap.matches(selector, o.metadata.labels or {}) then
-        own[#own + 1] = o
-      elseif not owner.metadata.deletionTimestamp then
-        patch(o, owners_without(o, uid))
-      end
+  for _, o in workload.each(neap.list(resource, { namespace = ns, owner = uid, controller = uid, selector = selector })) do
+    if not wanted or wanted(o) then
+      own[#own + 1] = o
     end
   end
   if owner.metadata.deletionTimestamp then
     return own
   end
-  for _, o in ipairs(neap.list(resource, { namespace = ns, selector = selector })) do
-    if not workload.controller_of(o) and not o.metadata.deletionTimestamp and (not wanted or wanted(o)) then
+  for _, o in ipairs(neap.list(resource, { namespace = ns, owner = uid, controller = uid, unlike = selector })) do
+    if not wanted or wanted(o) then
+      patch(o, owners_without(o, uid))
+    end
+  end
+  for _, o in ipairs(neap.list(resource, { namespace = ns, controller = false, selector = selector })) do
+    if not o.metadata.deletionTimestamp and (not wanted or wanted(o)) then
       local refs = owners_without(o, uid)
       refs[#refs + 1] = workload.owner(owner)
       own[#own + 1] = patch(o, refs)
