@@ -379,6 +379,8 @@ static bool needs_quotes(const char *s, size_t len)
     if (one_of(s, yaml_null) || one_of(s, yaml_true) || one_of(s, yaml_false) ||
         one_of(s, yaml_not_finite) || parse_integer(s, &negative, &u) || strlen(s) != len)
         return true;
+    if (strncmp(s, "...", 3) == 0) /* at the start of a line it ends the document */
+        return true;
     /* numbers, and what other readers take for times */
     if ((*s >= '0' && *s <= '9') || is_float(s))
         return true;

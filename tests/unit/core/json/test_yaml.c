@@ -164,6 +164,10 @@ static void there_and_back(void **state)
         "[[[[]],[{}]],[{\"a\":[{\"b\":[[1]]}]}]]",
         "[\"\\u00e9\\u4e2d\\ud83d\\ude00\",1.5,-3,true,false,null,1e300]",
         "\"top\\nlevel\\n\"",
+        "{\"...\":1,\"... a\":2,\"--- b\":3,\"...c\":4}",
+        "\"...\"",
+        "\"... b\"",
+        "\"...\\nc\"",
     };
     for (size_t i = 0; i < NEAP_ARRAY_LEN(facts); i++) {
         struct neap_arena *arena = neap_arena_new(TEST_ARENA_MAX);
