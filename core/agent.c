@@ -180,9 +180,11 @@ static void node_stopped(void *arg)
     struct agent *a = arg;
     if (++a->nodes_stopped < a->node_count)
         return;
-    a->node_count = 0;
-    a->client->close(a->client);
+    a->client->close(a->client); /* no answer comes after it: now what waited for one may go */
     a->client = NULL;
+    for (unsigned i = 0; i < a->node_count; i++)
+        neap_node_free(a->nodes[i]);
+    a->node_count = 0;
     if (a->http)
         neap_http_server_close(a->http, closed, a);
     else

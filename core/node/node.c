@@ -23,79 +23,58 @@ const char *neap_node_address(const struct neap_node *n)
 /* ---- requests that nobody waits for ---- */
 
 struct note {
+    struct neap_list link; /* of node->notes */
     struct neap_request request;
     char *body, *name, *ns;
-    void (*done)(struct neap_node *n, const struct neap_reply *reply);
-    struct neap_node *node;
+    void (*done)(void *arg, const struct neap_reply *reply);
+    void *arg;
 };
 
-static void noted(struct neap_request *r, const struct neap_reply *reply)
+static void note_free(struct note *x)
 {
-    struct note *x = r->data;
-    if (x->done)
-        x->done(x->node, reply);
+    neap_list_remove(&x->link);
     free(x->body);
     free(x->name);
     free(x->ns);
     free(x);
 }
 
-static void send_note(struct neap_node *n, enum neap_verb verb, const char *group,
-                      const char *resource, const char *ns, const char *name,
-                      const char *subresource, char *body,
-                      void (*done)(struct neap_node *n, const struct neap_reply *reply))
+static void noted(struct neap_request *r, const struct neap_reply *reply)
+{
+    struct note *x = r->data;
+    if (x->done)
+        x->done(x->arg, reply);
+    note_free(x);
+}
+
+void node_note(struct neap_node *n, const struct node_note *what)
 {
     struct note *x = neap_calloc(1, sizeof(*x));
-    x->body = body;
-    x->name = name ? neap_strdup(name) : NULL;
-    x->ns = ns ? neap_strdup(ns) : NULL;
-    x->node = n;
-    x->done = done;
+    neap_list_append(&n->notes, &x->link);
+    x->body = what->body;
+    x->name = what->name ? neap_strdup(what->name) : NULL;
+    x->ns = what->ns ? neap_strdup(what->ns) : NULL;
+    x->done = what->done;
+    x->arg = what->arg;
     neap_request_init(&x->request);
-    x->request.verb = verb;
-    x->request.kind = neap_kind_by_resource(group, "v1", resource);
+    x->request.verb = what->verb;
+    x->request.kind = neap_kind_by_resource(what->group, "v1", what->resource);
     x->request.namespace_ = x->ns;
     x->request.name = x->name;
-    x->request.subresource = subresource;
-    x->request.body = body;
-    x->request.body_len = strlen(body);
-    x->request.patch_type = verb == NEAP_PATCH ? NEAP_PATCH_T_STRATEGIC : NEAP_PATCH_T_NONE;
+    x->request.subresource = what->subresource;
+    x->request.body = x->body;
+    x->request.body_len = strlen(x->body);
+    x->request.patch_type = what->verb == NEAP_PATCH ? NEAP_PATCH_T_STRATEGIC : NEAP_PATCH_T_NONE;
     x->request.done = noted;
     x->request.data = x;
     node_request(n, &x->request);
 }
 
-void node_event(struct pod *p, const char *type, const char *reason, const char *field,
-                const char *message)
-{
-    struct neap_node *n = p->node;
-    struct neap_buf b = NEAP_BUF_INIT;
-    char now[32], suffix[16];
-    if (p->forgotten)
-        return;
-    neap_time_format(node_wall(n), now);
-    neap_rand_suffix(n->options.rand, suffix, 12);
-    neap_buf_printf(
-        &b,
-        "{\"metadata\":{\"name\":\"%.200s.%s\",\"namespace\":\"%s\"},\"involvedObject\":{"
-        "\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"namespace\":\"%s\",\"name\":\"%s\","
-        "\"uid\":\"%s\"%s%s%s},\"reason\":\"%s\",\"message\":",
-        p->name, suffix, p->ns, p->ns, p->name, p->uid, field ? ",\"fieldPath\":\"" : "",
-        field ? field : "", field ? "\"" : "", reason);
-    neap_buf_json_string(&b, message, strlen(message));
-    neap_buf_printf(
-        &b,
-        ",\"type\":\"%s\",\"count\":1,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\","
-        "\"source\":{\"component\":\"kubelet\",\"host\":\"%s\"},"
-        "\"reportingComponent\":\"kubelet\",\"reportingInstance\":\"%s\"}",
-        type, now, now, n->options.name, n->options.name);
-    send_note(n, NEAP_CREATE, "", "events", p->ns, NULL, NULL, neap_buf_take(&b), NULL);
-}
-
 /* ---- Lease ---- */
 
-static void lease_answer(struct neap_node *n, const struct neap_reply *reply)
+static void lease_answer(void *arg, const struct neap_reply *reply)
 {
+    struct neap_node *n = arg;
     if (reply->code == NEAP_ENOTFOUND)
         n->lease_made = false;
     else if (reply->code == 0 || reply->code == NEAP_EALREADYEXISTS)
@@ -111,8 +90,14 @@ static void renew_lease(void *arg)
         "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"kube-node-lease\"},\"spec\":{"
         "\"holderIdentity\":\"%s\",\"leaseDurationSeconds\":%d,\"renewTime\":\"%s\"}}",
         n->options.name, n->options.name, LEASE_SECONDS, now);
-    send_note(n, n->lease_made ? NEAP_PATCH : NEAP_CREATE, "coordination.k8s.io", "leases",
-              "kube-node-lease", n->lease_made ? n->options.name : NULL, NULL, body, lease_answer);
+    node_note(n, &(struct node_note){.verb = n->lease_made ? NEAP_PATCH : NEAP_CREATE,
+                                     .group = "coordination.k8s.io",
+                                     .resource = "leases",
+                                     .ns = "kube-node-lease",
+                                     .name = n->lease_made ? n->options.name : NULL,
+                                     .body = body,
+                                     .done = lease_answer,
+                                     .arg = n});
 }
 
 /* ---- the Node ---- */
@@ -132,8 +117,9 @@ static void be_ready(struct neap_node *n)
     n->ready(n->ready_arg, NULL);
 }
 
-static void status_answer(struct neap_node *n, const struct neap_reply *reply)
+static void status_answer(void *arg, const struct neap_reply *reply)
 {
+    struct neap_node *n = arg;
     if (reply->code == 0)
         be_ready(n);
     else if (!n->registered)
@@ -147,12 +133,19 @@ static void write_status(void *arg)
     neap_buf_str(&b, "{\"status\":{");
     machine_status(n, &b);
     neap_buf_str(&b, "}}");
-    send_note(n, NEAP_PATCH, "", "nodes", NULL, n->options.name, "status", neap_buf_take(&b),
-              status_answer);
+    node_note(n, &(struct node_note){.verb = NEAP_PATCH,
+                                     .group = "",
+                                     .resource = "nodes",
+                                     .name = n->options.name,
+                                     .subresource = "status",
+                                     .body = neap_buf_take(&b),
+                                     .done = status_answer,
+                                     .arg = n});
 }
 
-static void node_made(struct neap_node *n, const struct neap_reply *reply)
+static void node_made(void *arg, const struct neap_reply *reply)
 {
+    struct neap_node *n = arg;
     if (reply->code && reply->code != NEAP_EALREADYEXISTS) {
         NEAP_WARN("agent", "the node is not registered yet", "err=%s",
                   neap_log_quote(reply->err ? reply->err->message : ""));
@@ -168,7 +161,12 @@ static void make_node(struct neap_node *n)
         "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"amd64\"}},\"spec\":{"
         "\"podCIDR\":\"%s\",\"podCIDRs\":[\"%s\"]}}",
         name, name, n->options.pod_cidr, n->options.pod_cidr);
-    send_note(n, NEAP_CREATE, "", "nodes", NULL, NULL, NULL, body, node_made);
+    node_note(n, &(struct node_note){.verb = NEAP_CREATE,
+                                     .group = "",
+                                     .resource = "nodes",
+                                     .body = body,
+                                     .done = node_made,
+                                     .arg = n});
 }
 
 static void on_status_timer(void *arg)
@@ -243,8 +241,8 @@ static int configure(struct neap_node *n, struct neap_err *err)
 {
     const struct neap_node_options *o = &n->options;
     const char *cidrs[] = {o->pod_cidr, NULL}, *services[] = {o->service_cidr, NULL};
-    n->events = (struct neap_runtime_events){n, on_container, on_sandbox};
-    int rc = o->runtime->configure(o->runtime_host, &n->events, &n->runtime);
+    n->runtime_events = (struct neap_runtime_events){n, on_container, on_sandbox};
+    int rc = o->runtime->configure(o->runtime_host, &n->runtime_events, &n->runtime);
     if (!rc)
         rc = o->runtime->restore(n->runtime);
     if (rc)
@@ -270,6 +268,8 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
     n->ready = ready;
     n->ready_arg = arg;
     neap_list_init(&n->logs);
+    neap_list_init(&n->events);
+    neap_list_init(&n->notes);
     int rc = configure(n, err);
     if (rc) {
         free(n);
@@ -288,16 +288,22 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
 static void all_stopped(void *arg)
 {
     struct neap_node *n = arg;
-    void (*done)(void *) = n->stopped;
-    void *done_arg = n->stopped_arg;
+    n->stopped(n->stopped_arg);
+}
+
+void neap_node_free(struct neap_node *n)
+{
     pods_free(n);
+    events_free_all(n);
+    while (!neap_list_empty(&n->notes))
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it sees no list_remove()
+        note_free(neap_list_entry(n->notes.next, struct note, link));
     if (n->options.proxy)
         n->options.proxy->destroy(n->proxy);
     if (n->options.network)
         n->options.network->destroy(n->network);
     n->options.runtime->destroy(n->runtime);
     free(n);
-    done(done_arg);
 }
 
 static void runtime_stopped(struct neap_op *op, int code, const char *message)

@@ -11,6 +11,7 @@
 struct pod;
 struct action;
 struct resize;
+struct pod_events;
 
 enum container_state {
     CONTAINER_NONE,     /* not made yet, or waiting to be made again */
@@ -94,6 +95,8 @@ struct pod {
     struct neap_network_result address;
     bool has_address, host_network;
     char *failure; /* the last step's error */
+    uint64_t backoff_ms;
+    int64_t retry_at_ms; /* on the loop's clock: what failed is not tried before */
     int64_t started_ns;
     /* what the volumes and environments need */
     struct neap_map
@@ -119,14 +122,16 @@ struct pod {
     bool resizing;         /* granted, not all in force */
     struct resize *resize; /* being written */
     struct neap_timer *resize_timer;
-    const char *final_phase; /* Succeeded, Failed; NULL: not over */
+    struct pod_events *events; /* that were told; NULL: none */
+    const char *final_phase;   /* Succeeded, Failed; NULL: not over */
     char *final_reason, *final_message;
 };
 
 struct neap_node {
     struct neap_node_options options;
     void *runtime, *network, *proxy; /* the plugins' selves */
-    struct neap_runtime_events events;
+    struct neap_runtime_events runtime_events;
+    struct neap_list events, notes; /* of pods; under way */
     struct neap_op op;
     char address[46];
     struct neap_map pods; /* uid -> struct pod */
@@ -147,9 +152,24 @@ struct neap_node {
 /* ---- node.c ---- */
 void node_request(struct neap_node *n, struct neap_request *r);
 int64_t node_wall(const struct neap_node *n);
+void node_check_stopped(struct neap_node *n);
+/* A request that nobody waits for. Takes <body>, copies <ns> and <name>; the other texts are constants. */
+struct node_note {
+    enum neap_verb verb; /* a patch is a strategic merge */
+    const char *group, *resource, *ns, *name, *subresource;
+    char *body;
+    void (*done)(void *arg, const struct neap_reply *reply); /* may be NULL */
+    void *arg;
+};
+void node_note(struct neap_node *n, const struct node_note *what);
+
+/* ---- event.c ---- */
+/* <field>: a path, or NULL. Said again it counts up; a pod that says too much is held back. */
 void node_event(struct pod *p, const char *type, const char *reason, const char *field,
                 const char *message);
-void node_check_stopped(struct neap_node *n);
+void events_free(struct pod *p);
+/* Those whose writes will not be answered any more. */
+void events_free_all(struct neap_node *n);
 
 /* ---- proxy.c, host_ports.c: what the proxy plugin is told, as one list ---- */
 struct proxy_build {

@@ -2,7 +2,13 @@
  * next; one operation of the pod is under way at a time. */
 #include "node_internal.h"
 
-enum { EPHEMERAL_MAX = 16, RETRY_MS = 2000, FORCE_KILL_MS = 10000 };
+enum {
+    EPHEMERAL_MAX = 16,
+    RETRY_MS = 1000, /* of a step that failed; doubled each time */
+    RETRY_FETCH_MAX_MS = 8000,
+    RETRY_MAX_MS = 30000,
+    FORCE_KILL_MS = 10000
+};
 
 static const struct neap_sm_state states[] = {
     [POD_NEW] = {"new",
@@ -29,6 +35,30 @@ static void over(struct pod *p);
 static void later(struct pod *p, uint64_t ms)
 {
     neap_timer_start(p->timer, ms, 0);
+}
+
+static void retry_later(struct pod *p, uint64_t max_ms)
+{
+    p->backoff_ms = p->backoff_ms ? p->backoff_ms * 2 : RETRY_MS;
+    if (p->backoff_ms > max_ms)
+        p->backoff_ms = max_ms;
+    p->retry_at_ms = neap_loop_now_ms(p->node->options.loop) + (int64_t)p->backoff_ms;
+    later(p, p->backoff_ms);
+}
+
+/* True: what failed is not due yet, whoever asks (its own status coming back does). */
+static bool held_back(struct pod *p)
+{
+    int64_t left = p->retry_at_ms - neap_loop_now_ms(p->node->options.loop);
+    if (left > 0)
+        later(p, (uint64_t)left);
+    return left > 0;
+}
+
+static void retry_done(struct pod *p)
+{
+    p->backoff_ms = 0;
+    p->retry_at_ms = 0;
 }
 
 static void on_timer(void *arg)
@@ -242,6 +272,7 @@ void pod_free(struct pod *p)
     neap_arena_free(p->op_arena);
     refs_free(p);
     resize_free(p);
+    events_free(p);
     neap_timer_close(p->timer);
     neap_timer_close(p->grace_timer);
     neap_timer_close(p->refresh_timer);
@@ -352,10 +383,11 @@ static void op_done(struct neap_op *op, int code, const char *message)
                   neap_sm_name(&p->sm), neap_log_quote(p->failure));
         if (p->sm.state == POD_SANDBOX || p->sm.state == POD_NETWORK)
             node_event(p, "Warning", "FailedCreatePodSandBox", NULL, p->failure);
-        later(p, RETRY_MS);
+        retry_later(p, RETRY_MAX_MS);
         status_changed(p);
         return;
     }
+    retry_done(p);
     if (p->sm.state == POD_SANDBOX)
         neap_sm_move(&p->sm, POD_NETWORK);
     else if (p->sm.state == POD_NETWORK) {
@@ -374,7 +406,7 @@ static void run_sandbox(struct pod *p)
         set_failure(p, err.message);
         node_event(p, "Warning", "FailedMount", NULL, err.message);
         neap_err_done(&err);
-        later(p, RETRY_MS);
+        retry_later(p, RETRY_MAX_MS);
         return;
     }
     p->op_arena = neap_arena_new(0);
@@ -473,9 +505,10 @@ void pod_fetched(struct pod *p)
         set_failure(p, p->fetch_error);
         node_event(p, "Warning", "FailedMount", NULL, p->fetch_error);
         status_changed(p);
-        later(p, RETRY_MS);
+        retry_later(p, RETRY_FETCH_MAX_MS);
         return;
     }
+    retry_done(p);
     if (p->sm.state == POD_RUNNING) { /* refreshed: files follow */
         struct neap_err err = NEAP_ERR_INIT;
         if (volumes_write(p, &err))
@@ -628,9 +661,10 @@ static void clean_next(struct neap_op *op, int code, const char *message)
         set_failure(p, message ? message : neap_err_name(code));
         NEAP_WARN("agent", "cleaning a pod failed", "pod=%s err=%s", p->key,
                   neap_log_quote(p->failure));
-        later(p, RETRY_MS);
+        retry_later(p, RETRY_MAX_MS);
         return;
     }
+    retry_done(p);
     if (step + 1 < CLEAN_DONE) {
         clean_step(p, step + 1);
         return;
@@ -695,6 +729,11 @@ void pod_step(struct pod *p)
     if (busy(p))
         return;
     bool ending = p->deleting || p->final_phase;
+    bool failing = p->sm.state == POD_CLEANING ||
+                   (!ending && (p->sm.state == POD_FETCHING || p->sm.state == POD_SANDBOX ||
+                                p->sm.state == POD_NETWORK));
+    if (failing && held_back(p))
+        return;
     switch (p->sm.state) {
     case POD_NEW:
         if (ending && p->has_sandbox) {

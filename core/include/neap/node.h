@@ -38,6 +38,8 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
                     struct neap_err *err);
 /* Lets go: pods run on. <cleanup>: stops all pods first and takes everything of ours off the host. */
 void neap_node_stop(struct neap_node *n, bool cleanup, void (*done)(void *arg), void *arg);
+/* Once it is stopped and its client closed, so that no answer looks for it. */
+void neap_node_free(struct neap_node *n);
 /* The agent's own API (kubelet's): logs, exec, attach, health. c->path is all it looks at; finishes the
  * call. The caller has authenticated and authorized. */
 void neap_node_handle(struct neap_node *n, struct neap_call *c);
