@@ -105,6 +105,15 @@ static int read_forward(void *arg)
     return c - '0';
 }
 
+/* A new namespace takes it from the host. */
+static int clear_forward(void *arg)
+{
+    int fd = open(f->sysctl, O_WRONLY);
+    ssize_t n = write(fd, "0", 1);
+    close(fd);
+    return n == 1 ? 0 : -1;
+}
+
 static void net_open(struct net *n)
 {
     memset(n, 0, sizeof *n);
@@ -137,6 +146,7 @@ static void test_pods(void **state)
     snprintf(ns_b, sizeof ns_b, "%s/b", dir);
     ns_make(ns_a);
     ns_make(ns_b);
+    assert_int_equal(in_ns(node_ns, clear_forward, NULL), 0);
     assert_int_equal(in_ns(node_ns, read_forward, NULL), 0);
     net_open(&n);
     assert_int_equal(in_ns(node_ns, read_forward, NULL), 1);
