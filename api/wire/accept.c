@@ -33,10 +33,16 @@ static char *trim(char *s)
     return s;
 }
 
+/* A qvalue in thousandths; what is none counts as not given. Source: RFC 9110, 12.4.2. */
 static unsigned quality_of(const char *s)
 {
-    double q = strtod(s, NULL);
-    return q <= 0 ? 0 : q >= 1 ? 1000 : (unsigned)(q * 1000);
+    unsigned q = *s == '0' ? 0 : 1000;
+    if ((*s != '0' && *s != '1') || (s[1] && s[1] != '.'))
+        return 1000;
+    s += s[1] ? 2 : 1;
+    for (unsigned unit = 100; unit && *s >= '0' && *s <= '9'; unit /= 10)
+        q += unit * (unsigned)(*s++ - '0');
+    return *s || q > 1000 ? 1000 : q;
 }
 
 /* One entry of the header; false: of no type that we know, or q=0. */
