@@ -102,7 +102,7 @@ function neap.warn(text) end
 function neap.get(resource, namespace, name) end
 
 ---@param resource Resource
----@param options? { namespace: string?, selector: LabelSelector?, unlike: LabelSelector?, owner: string?, controller: string|false?, field: string?, value: string? } unlike: what this selector does not match; owner, controller: a uid, controller false: nobody; field: an indexed one, as "spec.nodeName"
+---@param options? { namespace: string?, selector: LabelSelector?, unlike: LabelSelector?, fields: string?, deleting: boolean?, owner: string?, controller: string|false?, field: string?, value: string? } unlike: what this selector does not match; fields: a field selector, as "status.phase!=Failed"; deleting: with or without a deletionTimestamp; owner, controller: a uid, controller false: nobody; field: an indexed one, as "spec.nodeName"
 ---@return View[]
 function neap.list(resource, options) end
 
@@ -136,6 +136,13 @@ function neap.resource(apiVersion, kind) end
 ---@param object table
 ---@return View?, ApiError?
 function neap.create(resource, namespace, object) end
+
+---Several at once, at most 1000: faster than one after the other. What comes back is in the order of <objects>.
+---@param resource Resource
+---@param namespace? string
+---@param objects table[]
+---@return { object: View?, error: ApiError? }[]
+function neap.create_all(resource, namespace, objects) end
 
 ---@param resource Resource
 ---@param namespace? string
@@ -171,6 +178,12 @@ function neap.apply(resource, namespace, name, object, options) end
 ---@param options? { uid: string?, grace: integer?, propagation: "Background"|"Foreground"|"Orphan"|nil }
 ---@return View|true|nil, ApiError?
 function neap.delete(resource, namespace, name, options) end
+
+---Several at once, at most 1000; each only if it is still the object that was seen (its uid).
+---@param resource Resource
+---@param objects View[]
+---@return { object: View?, error: ApiError? }[]
+function neap.delete_all(resource, objects) end
 
 -- ---- values ----
 

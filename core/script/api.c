@@ -1,4 +1,4 @@
-/* The table `neap`: reading the snapshot, writing through the API (which yields), small helpers. */
+/* The table `neap`: reading the snapshot, small helpers. */
 #include "script_internal.h"
 
 /* ---- items ---- */
@@ -104,7 +104,7 @@ const struct neap_kind *neap_script_kind(const char *text)
     return neap_kind_by_resource(group, version, b ? b + 1 : a + 1);
 }
 
-static const struct neap_kind *check_kind(lua_State *l, int index)
+const struct neap_kind *script_check_kind(lua_State *l, int index)
 {
     const char *text = luaL_checkstring(l, index);
     const struct neap_kind *k = neap_script_kind(text);
@@ -113,7 +113,7 @@ static const struct neap_kind *check_kind(lua_State *l, int index)
     return k;
 }
 
-static struct neap_item *current(lua_State *l)
+struct neap_item *script_current(lua_State *l)
 {
     struct neap_item *i = script_of(l)->current;
     if (!i)
@@ -121,14 +121,21 @@ static struct neap_item *current(lua_State *l)
     return i;
 }
 
+const char *script_string_field(lua_State *l, int index, const char *name)
+{
+    const char *s = lua_getfield(l, index, name) == LUA_TSTRING ? lua_tostring(l, -1) : NULL;
+    lua_pop(l, 1); /* still held by the table */
+    return s;
+}
+
 /* ---- reading ---- */
 
 /* neap.get(kind, namespace, name) -> view or nil */
 static int api_get(lua_State *l)
 {
-    const struct neap_kind *k = check_kind(l, 1);
+    const struct neap_kind *k = script_check_kind(l, 1);
     const char *ns = luaL_optstring(l, 2, NULL), *name = luaL_checkstring(l, 3);
-    struct neap_item *i = current(l);
+    struct neap_item *i = script_current(l);
     struct neap_object *o = neap_snapshot_get(i->snapshot, k, k->namespaced ? ns : NULL, name);
     if (o)
         script_view_push(script_of(l), l, o);
@@ -137,30 +144,68 @@ static int api_get(lua_State *l)
     return 1;
 }
 
+/* Selectors live in boxes on the stack, so that an error loses none. */
+static const char SELECTOR[] = "neap.selector";
+
+static int selector_gc(lua_State *l)
+{
+    struct neap_selector **box = luaL_checkudata(l, 1, SELECTOR);
+    *box = neap_selector_free(*box);
+    return 0;
+}
+
+static struct neap_selector **push_box(lua_State *l)
+{
+    struct neap_selector **box = lua_newuserdatauv(l, sizeof(struct neap_selector *), 0);
+    *box = NULL;
+    if (luaL_newmetatable(l, SELECTOR)) {
+        lua_pushcfunction(l, selector_gc);
+        lua_setfield(l, -2, "__gc");
+    }
+    lua_setmetatable(l, -2);
+    return box;
+}
+
+static void raise_error(lua_State *l, const char *what, struct neap_err *err, const char *why)
+{
+    lua_pushfstring(l, "%s: %s", what, err->message ? err->message : why ? why : "?");
+    neap_err_done(err);
+    lua_error(l);
+}
+
+/* The LabelSelector in a field of the table at <index>; NULL: none. Pushes one value. */
 static struct neap_selector *selector_at(lua_State *l, int index, const char *field)
 {
-    struct neap_selector *sel = NULL;
+    struct neap_selector **box = push_box(l);
     struct neap_err err = NEAP_ERR_INIT;
+    struct neap_buf json = NEAP_BUF_INIT;
+    const char *why = NULL;
+    int rc = NEAP_EBADREQUEST;
     if (lua_getfield(l, index, field) == LUA_TNIL) {
         lua_pop(l, 1);
         return NULL;
     }
-    struct neap_buf json = NEAP_BUF_INIT;
-    const char *why = NULL;
-    int rc = NEAP_EBADREQUEST;
     if (neap_script_to_json(l, -1, &json, &why)) {
         yyjson_doc *doc = yyjson_read(json.data, json.len, 0);
-        rc = neap_selector_from_label_selector(yyjson_doc_get_root(doc), &sel, &err);
+        rc = neap_selector_from_label_selector(yyjson_doc_get_root(doc), box, &err);
         yyjson_doc_free(doc);
     }
     neap_buf_done(&json);
     lua_pop(l, 1);
-    if (rc) {
-        lua_pushfstring(l, "selector: %s", err.message ? err.message : why ? why : "?");
-        neap_err_done(&err);
-        lua_error(l);
-    }
-    return sel;
+    if (rc)
+        raise_error(l, "selector", &err, why);
+    return *box;
+}
+
+/* "status.phase!=Failed" in the table at <index>; NULL: none. Pushes one value. */
+static struct neap_selector *fields_at(lua_State *l, int index, const struct neap_kind *kind)
+{
+    struct neap_selector **box = push_box(l);
+    struct neap_err err = NEAP_ERR_INIT;
+    const char *text = script_string_field(l, index, "fields");
+    if (text && neap_selector_parse(kind, NULL, text, box, &err))
+        raise_error(l, "fields", &err, NULL);
+    return *box;
 }
 
 struct listing {
@@ -168,8 +213,9 @@ struct listing {
     struct neap_script *script;
     const struct neap_kind *kind;
     const char *ns;
-    struct neap_selector *selector, *unlike;
+    struct neap_selector *selector, *unlike, *fields;
     const char *controller; /* uid; "": none */
+    int deleting;           /* -1: either */
     lua_Integer count;
 };
 
@@ -184,17 +230,13 @@ static void take(struct listing *g, struct neap_object *o)
     if (neap_object_kind(o)->storage != g->kind->storage ||
         (g->ns && strcmp(neap_object_namespace(o), g->ns) != 0) ||
         (g->selector && !neap_selector_match(g->selector, o)) ||
-        (g->unlike && neap_selector_match(g->unlike, o)) || (g->controller && !controlled(g, o)))
+        (g->unlike && neap_selector_match(g->unlike, o)) ||
+        (g->fields && !neap_selector_match(g->fields, o)) ||
+        (g->deleting >= 0 && g->deleting != neap_object_deleting(o)) ||
+        (g->controller && !controlled(g, o)))
         return;
     script_view_push(g->script, g->l, o);
     lua_rawseti(g->l, -2, ++g->count);
-}
-
-static const char *string_field(lua_State *l, int index, const char *name)
-{
-    const char *s = lua_getfield(l, index, name) == LUA_TSTRING ? lua_tostring(l, -1) : NULL;
-    lua_pop(l, 1); /* still held by the table */
-    return s;
 }
 
 /* Who must control it: a uid, or false for nobody. */
@@ -203,28 +245,39 @@ static const char *controller_at(lua_State *l, int index)
     lua_getfield(l, index, "controller");
     bool nobody = lua_isboolean(l, -1) && !lua_toboolean(l, -1);
     lua_pop(l, 1);
-    return nobody ? "" : string_field(l, index, "controller");
+    return nobody ? "" : script_string_field(l, index, "controller");
 }
 
-/* neap.list(kind, {namespace=, selector=, unlike=selector, owner=uid, controller=uid or false, field=, value=})
- * -> views in key order */
+static int deleting_at(lua_State *l, int index)
+{
+    lua_getfield(l, index, "deleting");
+    int deleting = lua_isnil(l, -1) ? -1 : lua_toboolean(l, -1);
+    lua_pop(l, 1);
+    return deleting;
+}
+
+/* neap.list(kind, {namespace=, selector=, unlike=selector, fields=, deleting=, owner=uid, controller=uid or false,
+ * field=, value=}) -> views in key order */
 static int api_list(lua_State *l)
 {
-    struct listing g = {.l = l, .script = script_of(l), .kind = check_kind(l, 1)};
-    struct neap_item *i = current(l);
+    struct listing g = {
+        .l = l, .script = script_of(l), .kind = script_check_kind(l, 1), .deleting = -1};
+    struct neap_item *i = script_current(l);
     const char *owner = NULL, *field = NULL, *value = NULL;
-    struct neap_arena *arena = neap_arena_new(0);
     size_t n = 0;
     struct neap_object **some = NULL;
     if (lua_istable(l, 2)) {
-        g.ns = string_field(l, 2, "namespace");
-        owner = string_field(l, 2, "owner");
-        field = string_field(l, 2, "field");
-        value = string_field(l, 2, "value");
+        g.fields = fields_at(l, 2, g.kind);
+        g.deleting = deleting_at(l, 2);
+        g.ns = script_string_field(l, 2, "namespace");
+        owner = script_string_field(l, 2, "owner");
+        field = script_string_field(l, 2, "field");
+        value = script_string_field(l, 2, "value");
         g.controller = controller_at(l, 2);
         g.selector = selector_at(l, 2, "selector");
         g.unlike = selector_at(l, 2, "unlike");
     }
+    struct neap_arena *arena = neap_arena_new(0);
     lua_newtable(l);
     const struct neap_kind *k = g.kind->storage; // NOLINT(clang-analyzer-core.NullDereference)
     if (owner) {
@@ -241,8 +294,6 @@ static int api_list(lua_State *l)
     }
     for (size_t j = 0; j < n; j++)
         take(&g, some[j]);
-    neap_selector_free(g.selector);
-    neap_selector_free(g.unlike);
     neap_arena_free(arena);
     return 1;
 }
@@ -251,7 +302,7 @@ static int api_list(lua_State *l)
 static int api_owned(lua_State *l)
 {
     const char *uid = luaL_checkstring(l, 1);
-    struct neap_item *i = current(l);
+    struct neap_item *i = script_current(l);
     struct neap_arena *arena = neap_arena_new(0);
     size_t n = 0;
     struct neap_object **some = neap_snapshot_by_owner(i->snapshot, uid, arena, &n);
@@ -267,19 +318,18 @@ static int api_owned(lua_State *l)
 /* neap.matches(labelSelector, labels) -> boolean */
 static int api_matches(lua_State *l)
 {
-    struct neap_selector *sel;
-    lua_newtable(l);
-    lua_pushvalue(l, 1);
-    lua_setfield(l, -2, "s");
-    sel = lua_isnoneornil(l, 1) ? NULL : selector_at(l, lua_gettop(l), "s");
     struct neap_buf json = NEAP_BUF_INIT;
     const char *why;
-    bool ok = sel && !lua_isnoneornil(l, 2) && neap_script_to_json(l, 2, &json, &why);
+    lua_settop(l, 2);
+    lua_newtable(l);
+    lua_pushvalue(l, 1);
+    lua_setfield(l, 3, "s");
+    struct neap_selector *sel = selector_at(l, 3, "s");
+    bool ok = sel && !lua_isnil(l, 2) && neap_script_to_json(l, 2, &json, &why);
     yyjson_doc *doc = ok ? yyjson_read(json.data, json.len, 0) : NULL;
     ok = sel && neap_selector_match_labels(sel, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
     neap_buf_done(&json);
-    neap_selector_free(sel);
     lua_pushboolean(l, ok);
     return 1;
 }
@@ -294,214 +344,13 @@ static void next_turn(void *arg)
 /* neap.turn(): others run, then this goes on with all of its time again */
 static int api_turn(lua_State *l)
 {
-    struct neap_item *i = current(l);
+    struct neap_item *i = script_current(l);
     struct neap_loop *loop = script_of(l)->options.loop;
     if (!script_of(l)->options.client || !loop || !lua_isyieldable(l))
         return luaL_error(l, "only a controller's reconcile can wait for its next turn");
     i->waiting = true;
     neap_loop_post(loop, next_turn, i);
     return lua_yield(l, 0);
-}
-
-/* ---- writing: yields until the answer is there ---- */
-
-struct write_request {
-    struct neap_request request;
-    struct neap_item *item;
-    char *body, *ns, *name;
-};
-
-static void push_error(lua_State *co, const struct neap_reply *reply)
-{
-    const struct neap_err *e = reply->err;
-    lua_newtable(co);
-    lua_pushinteger(co, reply->status);
-    lua_setfield(co, -2, "code");
-    lua_pushstring(co, neap_err_reason(reply->code));
-    lua_setfield(co, -2, "reason");
-    lua_pushstring(co, e && e->message ? e->message : "");
-    lua_setfield(co, -2, "message");
-}
-
-static void answered(struct neap_request *r, const struct neap_reply *reply)
-{
-    struct write_request *w = r->data;
-    struct neap_item *i = w->item;
-    struct neap_script *s = i->script;
-    struct neap_item *before = s->current;
-    int n = 1;
-    s->current = i;
-    if (reply->code) {
-        lua_pushnil(i->co);
-        push_error(i->co, reply);
-        n = 2;
-    } else if (reply->object) {
-        script_view_push(s, i->co, reply->object);
-    } else if (reply->body && reply->body_len) {
-        yyjson_doc *doc = yyjson_read(reply->body, reply->body_len, 0);
-        neap_script_push_copy(i->co, yyjson_doc_get_root(doc));
-        yyjson_doc_free(doc);
-    } else {
-        lua_pushboolean(i->co, true);
-    }
-    s->current = before;
-    free(w->body);
-    free(w->ns);
-    free(w->name);
-    free(w);
-    script_item_resume(i, n);
-}
-
-static struct write_request *request_new(lua_State *l, enum neap_verb verb,
-                                         const struct neap_kind *kind, const char *ns,
-                                         const char *name)
-{
-    struct neap_item *i = current(l);
-    if (!script_of(l)->options.client)
-        luaL_error(l, "only a controller can write; a rule decides about the request that it sees");
-    struct write_request *w = neap_calloc(1, sizeof(*w));
-    w->item = i;
-    w->ns = ns && kind->namespaced ? neap_strdup(ns) : NULL;
-    w->name = name ? neap_strdup(name) : NULL;
-    neap_request_init(&w->request);
-    w->request.verb = verb;
-    w->request.kind = kind;
-    w->request.namespace_ = w->ns;
-    w->request.name = w->name;
-    w->request.loop = script_of(l)->options.loop;
-    w->request.done = answered;
-    w->request.data = w;
-    return w;
-}
-
-static void set_body(lua_State *l, struct write_request *w, int index)
-{
-    struct neap_buf json = NEAP_BUF_INIT;
-    const char *why = NULL;
-    if (!neap_script_to_json(l, index, &json, &why)) {
-        neap_buf_done(&json);
-        free(w->ns);
-        free(w->name);
-        free(w);
-        luaL_error(l, "the object cannot be sent: %s", why ? why : "?");
-        __builtin_unreachable(); /* it jumps */
-    }
-    w->request.body_len = json.len;
-    w->body = neap_buf_take(&json);
-    w->request.body = w->body;
-}
-
-static int send(lua_State *l, struct write_request *w)
-{
-    struct neap_client *c = script_of(l)->options.client;
-    w->item->waiting = true;
-    c->request(c, &w->request);
-    return lua_yield(l, 0);
-}
-
-/* neap.create(kind, namespace, object) -> view, or nil and {code, reason, message} */
-static int api_create(lua_State *l)
-{
-    struct write_request *w =
-        request_new(l, NEAP_CREATE, check_kind(l, 1), luaL_optstring(l, 2, NULL), NULL);
-    set_body(l, w, 3);
-    return send(l, w);
-}
-
-/* neap.update(kind, namespace, name, object [, subresource]) */
-static int api_update(lua_State *l)
-{
-    static const char *const subs[] = {"status", "finalize", "scale", NULL};
-    const struct neap_kind *k = check_kind(l, 1);
-    int sub = lua_isnoneornil(l, 5) ? -1 : luaL_checkoption(l, 5, NULL, subs);
-    struct write_request *w =
-        request_new(l, NEAP_UPDATE, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
-    w->request.subresource = sub < 0 ? NULL : subs[sub];
-    set_body(l, w, 4);
-    return send(l, w);
-}
-
-/* neap.patch(kind, namespace, name, patch [, subresource [, "merge"|"strategic"|"json"]]) */
-static int api_patch(lua_State *l)
-{
-    static const char *const subs[] = {"status", "scale", NULL};
-    static const char *const types[] = {"merge", "strategic", "json", NULL};
-    static const enum neap_patch_type values[] = {NEAP_PATCH_T_MERGE, NEAP_PATCH_T_STRATEGIC,
-                                                  NEAP_PATCH_T_JSON};
-    const struct neap_kind *k = check_kind(l, 1);
-    int sub = lua_isnoneornil(l, 5) ? -1 : luaL_checkoption(l, 5, NULL, subs);
-    int type = luaL_checkoption(l, 6, "merge", types);
-    struct write_request *w =
-        request_new(l, NEAP_PATCH, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
-    w->request.subresource = sub < 0 ? NULL : subs[sub];
-    w->request.patch_type = values[type];
-    set_body(l, w, 4);
-    return send(l, w);
-}
-
-/* The table at <index> once more with apiVersion and kind; nothing deeper is copied. */
-static void push_whole(lua_State *l, int index, const struct neap_kind *k)
-{
-    char version[160];
-    luaL_checktype(l, index, LUA_TTABLE);
-    lua_newtable(l);
-    lua_pushnil(l);
-    while (lua_next(l, index)) {
-        lua_pushvalue(l, -2);
-        lua_insert(l, -2);
-        lua_rawset(l, -4);
-    }
-    neap_kind_api_version(k, version);
-    lua_pushstring(l, version);
-    lua_setfield(l, -2, "apiVersion");
-    lua_pushstring(l, k->kind);
-    lua_setfield(l, -2, "kind");
-}
-
-/* neap.apply(kind, namespace, name, object, {manager=, force=, subresource=}): server-side apply */
-static int api_apply(lua_State *l)
-{
-    static const char *const subs[] = {"status", NULL};
-    const struct neap_kind *k = check_kind(l, 1);
-    luaL_checktype(l, 5, LUA_TTABLE);
-    lua_settop(l, 5);
-    const char *manager = string_field(l, 5, "manager"), *sub = string_field(l, 5, "subresource");
-    if (!manager || !*manager)
-        return luaL_argerror(l, 5, "manager = the name that owns the fields");
-    if (sub && strcmp(sub, subs[0]) != 0)
-        return luaL_argerror(l, 5, "subresource is \"status\" or none");
-    lua_getfield(l, 5, "force");
-    bool force = lua_toboolean(l, -1);
-    push_whole(l, 4, k);
-    struct write_request *w =
-        request_new(l, NEAP_PATCH, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
-    w->request.subresource = sub ? subs[0] : NULL;
-    w->request.patch_type = NEAP_PATCH_T_APPLY;
-    w->request.options.field_manager = manager; /* on this coroutine's stack until the answer */
-    w->request.options.force = force;
-    set_body(l, w, lua_gettop(l));
-    return send(l, w);
-}
-
-/* neap.delete(kind, namespace, name [, {uid=, grace=, propagation=}]) */
-static int api_delete(lua_State *l)
-{
-    static const char *const policies[] = {"Background", "Foreground", "Orphan"};
-    const struct neap_kind *k = check_kind(l, 1);
-    struct write_request *w =
-        request_new(l, NEAP_DELETE, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
-    if (lua_istable(l, 4)) {
-        const char *policy = string_field(l, 4, "propagation");
-        /* the table lives until the answer is there: it is on this coroutine's stack */
-        w->request.options.precondition_uid = string_field(l, 4, "uid");
-        if (lua_getfield(l, 4, "grace") == LUA_TNUMBER)
-            w->request.options.grace_period_s = lua_tointeger(l, -1);
-        lua_pop(l, 1);
-        for (size_t i = 0; policy && i < NEAP_ARRAY_LEN(policies); i++)
-            if (strcmp(policy, policies[i]) == 0)
-                w->request.options.propagation_policy = policies[i];
-    }
-    return send(l, w);
 }
 
 /* ---- helpers ---- */
@@ -716,11 +565,6 @@ void script_api_open(struct neap_script *s)
                                          {"owned", api_owned},
                                          {"matches", api_matches},
                                          {"turn", api_turn},
-                                         {"create", api_create},
-                                         {"update", api_update},
-                                         {"patch", api_patch},
-                                         {"apply", api_apply},
-                                         {"delete", api_delete},
                                          {"edit", api_edit},
                                          {"array", api_array},
                                          {"ensure", api_ensure},
@@ -744,6 +588,7 @@ void script_api_open(struct neap_script *s)
     luaL_newlib(l, functions);
     luaL_newlib(l, scheduler);
     lua_setfield(l, -2, "scheduler");
+    script_writes_open(l);
     lua_pushlightuserdata(l, NULL);
     lua_setfield(l, -2, "null");
     lua_pushstring(l, s->options.ca_pem ? s->options.ca_pem : "");

@@ -241,6 +241,7 @@ struct neap_script *neap_script_new(const struct neap_script_options *o)
 {
     struct neap_script *s = neap_calloc(1, sizeof(*s));
     s->options = *o;
+    neap_list_init(&s->parsed);
     if (!s->options.memory_max)
         s->options.memory_max = MEMORY_DEFAULT;
     if (!s->options.budget_ms)

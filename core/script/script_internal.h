@@ -11,7 +11,10 @@
 
 /* An object that views look into: parsed when first needed, dead when its item ends. */
 struct script_root {
-    unsigned refs; /* views and the item */
+    unsigned refs;           /* views and the item */
+    unsigned inner;          /* views of what is inside of doc: it stays */
+    struct neap_list parsed; /* of script->parsed, while there is a doc of its own */
+    struct neap_script *script;
     struct neap_object *object;
     yyjson_doc *doc;
     yyjson_mut_doc *tree;     /* instead of an object: a document being made, borrowed */
@@ -34,6 +37,8 @@ struct neap_script {
     struct neap_script_options options;
     lua_State *l;
     size_t memory;
+    struct neap_list parsed; /* roots, the one used last at the end */
+    unsigned parsed_count;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
     const void *watchdog_home; /* the thread that made it (an address of its own); NULL: none yet */
@@ -69,5 +74,14 @@ yyjson_mut_val *script_tree_value(lua_State *l, int index);
 void script_api_open(struct neap_script *s);
 struct neap_item *script_item_new(struct neap_script *s);
 void script_item_resume(struct neap_item *i, int nargs);
+/* The item that runs; raises when there is none. */
+struct neap_item *script_current(lua_State *l);
+const struct neap_kind *script_check_kind(lua_State *l, int index);
+/* A text in the table at <index>, which goes on holding it; NULL: none. */
+const char *script_string_field(lua_State *l, int index, const char *name);
+
+/* ---- write.c ---- */
+/* Adds its functions to the table on top of the stack. */
+void script_writes_open(lua_State *l);
 
 #endif

@@ -3,19 +3,32 @@
 
 static const char VIEW[] = "neap.view", LIST[] = "neap.list";
 
+/* Objects that are parsed at a time: of more, those that no inner view looks into are parsed anew when
+ * they are needed again. A controller of 10,000 pods would hold 100 MB else. */
+enum { PARSED_MAX = 64, PARSED_COLLECT = 1024, EVICT_LOOK = 8 };
+
 struct view {
     struct script_root *root;
-    yyjson_val *val; /* NULL: the object itself, not parsed yet */
+    yyjson_val *val; /* inside of the object; NULL: the object itself */
 };
 
 /* ---- roots ---- */
+
+static void unparse(struct script_root *r)
+{
+    if (r->doc && !r->borrowed) {
+        yyjson_doc_free(r->doc);
+        neap_list_remove(&r->parsed);
+        r->script->parsed_count--;
+    }
+    r->doc = NULL;
+}
 
 void script_root_unref(struct script_root *r)
 {
     if (--r->refs)
         return;
-    if (!r->borrowed)
-        yyjson_doc_free(r->doc);
+    unparse(r);
     neap_object_unref(r->object);
     free(r);
 }
@@ -25,9 +38,7 @@ void script_roots_end(struct neap_item *i)
     for (struct script_root *r = i->roots, *next; r; r = next) {
         next = r->next;
         r->dead = true;
-        if (!r->borrowed)
-            yyjson_doc_free(r->doc);
-        r->doc = NULL;
+        unparse(r);
         r->object = neap_object_unref(r->object);
         script_root_unref(r);
     }
@@ -39,12 +50,14 @@ static void push(lua_State *l, struct script_root *r, yyjson_val *val)
     struct view *v = lua_newuserdatauv(l, sizeof(*v), 0);
     *v = (struct view){r, val};
     r->refs++;
+    r->inner += val != NULL;
     luaL_setmetatable(l, VIEW);
 }
 
 void script_view_push(struct neap_script *s, lua_State *l, struct neap_object *o)
 {
     struct script_root *r = neap_calloc(1, sizeof(*r));
+    r->script = s;
     r->object = neap_object_ref(o);
     r->refs = 1; /* the item's */
     r->next = s->current->roots;
@@ -69,16 +82,46 @@ void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjso
 
 /* ---- values ---- */
 
+/* The oldest that nothing looks into go; a few are looked at, so that this stays cheap. */
+static void evict(struct neap_script *s, unsigned look)
+{
+    struct neap_list *at = s->parsed.next;
+    while (look-- && at != &s->parsed && s->parsed_count >= PARSED_MAX) {
+        struct script_root *r = neap_list_entry(at, struct script_root, parsed);
+        at = at->next;
+        if (!r->inner)
+            unparse(r);
+    }
+}
+
+static void parse(lua_State *l, struct script_root *r)
+{
+    struct neap_script *s = r->script;
+    evict(s, EVICT_LOOK);
+    if (s->parsed_count >= PARSED_COLLECT) { /* inner views that are garbage hold them */
+        lua_gc(l, LUA_GCCOLLECT);
+        evict(s, UINT_MAX);
+    }
+    r->doc = neap_object_parse(r->object, NULL);
+    neap_list_append(&s->parsed, &r->parsed);
+    s->parsed_count++;
+}
+
+/* Of the object itself: good until others are parsed. Of an inner view: as long as that lives. */
 static yyjson_val *value_of(lua_State *l, struct view *v)
 {
-    if (v->root->dead)
+    struct script_root *r = v->root;
+    if (r->dead)
         luaL_error(l, "object outlived its sync");
     if (v->val)
         return v->val;
-    if (!v->root->doc)
-        v->root->doc = neap_object_parse(v->root->object, NULL);
-    v->val = yyjson_doc_get_root(v->root->doc);
-    return v->val;
+    if (!r->doc) {
+        parse(l, r);
+    } else if (!r->borrowed) { /* the newest again */
+        neap_list_remove(&r->parsed);
+        neap_list_append(&r->script->parsed, &r->parsed);
+    }
+    return yyjson_doc_get_root(r->doc);
 }
 
 yyjson_val *script_view_value(lua_State *l, int index)
@@ -213,7 +256,7 @@ static int view_pairs(lua_State *l)
     lua_pushinteger(l, 0);
     lua_pushlightuserdata(l, first);
     lua_pushcclosure(l, next_pair, 2);
-    lua_pushvalue(l, 1);
+    push(l, ((struct view *)lua_touserdata(l, 1))->root, val); /* what it walks stays parsed */
     return 2;
 }
 
@@ -227,6 +270,7 @@ static int view_eq(lua_State *l)
 static int view_gc(lua_State *l)
 {
     struct view *v = luaL_checkudata(l, 1, VIEW);
+    v->root->inner -= v->val != NULL;
     script_root_unref(v->root);
     return 0;
 }

@@ -39,35 +39,69 @@ return function(kind, component, selector_of)
     return out
   end
 
+  local function new_pod(rs, template)
+    return {
+      metadata = {
+        generateName = rs.metadata.name .. "-", labels = template.metadata.labels,
+        annotations = template.metadata.annotations, finalizers = template.metadata.finalizers,
+        ownerReferences = { workload.owner(rs) },
+      },
+      spec = template.spec,
+    }
+  end
+
+  ---Tells what was made or deleted. Returns the first error that counts.
+  local function tell(rs, results, done, reason, text)
+    local messages, failure = {}, nil
+    for i, r in ipairs(results) do
+      if r.error then
+        failure = failure or r.error
+      elseif r.object then
+        messages[#messages + 1] = text .. done(r, i)
+      end
+    end
+    workload.events(rs, "Normal", reason, messages, component)
+    return failure
+  end
+
+  -- In parts that double while all goes well, so that what is refused is refused few times.
   local function create(rs, count)
-    local template = neap.edit(rs.spec.template)
-    for _ = 1, math.min(count, BURST) do
-      local pod, err = neap.create("v1/pods", rs.metadata.namespace, {
-        metadata = {
-          generateName = rs.metadata.name .. "-", labels = template.metadata.labels,
-          annotations = template.metadata.annotations, finalizers = template.metadata.finalizers,
-          ownerReferences = { workload.owner(rs) },
-        },
-        spec = template.spec,
-      })
-      if not pod then
+    local template, part = neap.edit(rs.spec.template), 1
+    count = math.min(count, BURST)
+    while count > 0 do
+      local pods = {}
+      for i = 1, math.min(part, count) do
+        pods[i] = new_pod(rs, template)
+      end
+      local err = tell(rs, neap.create_all("v1/pods", rs.metadata.namespace, pods), function(r)
+        return r.object.metadata.name
+      end, "SuccessfulCreate", "Created pod: ")
+      if err then
         if err.reason == "Forbidden" and err.message:find("being terminated", 1, true) then
           return
         end
         workload.event(rs, "Warning", "FailedCreate", "Error creating: " .. err.message, component)
         return err.message
       end
-      workload.event(rs, "Normal", "SuccessfulCreate", "Created pod: " .. pod.metadata.name, component)
+      count, part = count - #pods, part * 2
     end
   end
 
   local function delete(rs, pods)
-    for _, pod in ipairs(pods) do
-      local _, err = neap.delete("v1/pods", rs.metadata.namespace, pod.metadata.name, { uid = pod.metadata.uid })
-      if err and err.reason ~= "NotFound" then
+    for first = 1, #pods, BURST do
+      local some = table.move(pods, first, math.min(first + BURST - 1, #pods), 1, {})
+      local results = neap.delete_all("v1/pods", some)
+      for _, r in ipairs(results) do
+        if r.error and r.error.reason == "NotFound" then
+          r.error = nil
+        end
+      end
+      local err = tell(rs, results, function(_, i)
+        return some[i].metadata.name
+      end, "SuccessfulDelete", "Deleted pod: ")
+      if err then
         return err.message
       end
-      workload.event(rs, "Normal", "SuccessfulDelete", "Deleted pod: " .. pod.metadata.name, component)
     end
   end
 
@@ -125,7 +159,7 @@ return function(kind, component, selector_of)
       if not rs then
         return
       end
-      local active, failure = workload.claim("v1/pods", rs, selector_of(rs), workload.active), nil
+      local active, failure = workload.claim("v1/pods", rs, selector_of(rs), workload.ACTIVE), nil
       if not rs.metadata.deletionTimestamp then
         local missing = (rs.spec.replicas or 1) - #active
         if missing > 0 then

@@ -47,11 +47,8 @@ function workload.available(pod, seconds)
   return left <= 0, left
 end
 
----Neither finished nor going.
-function workload.active(pod)
-  local phase = pod.status and pod.status.phase
-  return phase ~= "Succeeded" and phase ~= "Failed" and not pod.metadata.deletionTimestamp
-end
+---Pods that are neither finished nor going: options of neap.list.
+workload.ACTIVE = { fields = "status.phase!=Succeeded,status.phase!=Failed", deleting = false }
 
 ---A map without one key, as a new table.
 function workload.without(map, key)
@@ -100,10 +97,9 @@ function workload.patch_as_seen(resource, object, metadata)
     neap.patch(resource, object.metadata.namespace, object.metadata.name, { metadata = metadata }))
 end
 
----Writes an Event about an object; failures of it are nobody's business.
-function workload.event(object, kind, reason, message, source)
+local function event_of(object, kind, reason, message, source)
   local ns, now = object.metadata.namespace or "default", neap.time()
-  neap.create("v1/events", ns, {
+  return ns, {
     metadata = { name = object.metadata.name .. "." .. neap.suffix(10), namespace = ns },
     involvedObject = {
       apiVersion = object.apiVersion, kind = object.kind, name = object.metadata.name,
@@ -112,7 +108,22 @@ function workload.event(object, kind, reason, message, source)
     },
     type = kind, reason = reason, message = message, count = 1, firstTimestamp = now, lastTimestamp = now,
     source = { component = source }, reportingComponent = source,
-  })
+  }
+end
+
+---Writes an Event about an object; failures of it are nobody's business.
+function workload.event(object, kind, reason, message, source)
+  neap.create("v1/events", event_of(object, kind, reason, message, source))
+end
+
+---The same for several messages at once.
+---@param messages string[]
+function workload.events(object, kind, reason, messages, source)
+  local list, ns = {}, nil
+  for i, message in ipairs(messages) do
+    ns, list[i] = event_of(object, kind, reason, message, source)
+  end
+  neap.create_all("v1/events", ns, list)
 end
 
 ---An absolute number from 3 or "25%" of a total.
@@ -191,31 +202,28 @@ end
 ---@param resource Resource
 ---@param owner View
 ---@param selector table a LabelSelector
----@param wanted? fun(object: View): boolean which objects count at all
+---@param wanted? table which objects count at all: options of neap.list (fields, deleting)
 function workload.claim(resource, owner, selector, wanted)
-  local own, ns, uid = {}, owner.metadata.namespace, owner.metadata.uid
+  local own, uid = {}, owner.metadata.uid
   local function patch(object, refs)
     return workload.patch_as_seen(resource, object, { ownerReferences = refs })
   end
-  for _, o in workload.each(neap.list(resource, { namespace = ns, owner = uid, controller = uid, selector = selector })) do
-    if not wanted or wanted(o) then
-      own[#own + 1] = o
-    end
+  local function list(options)
+    return neap.list(resource, workload.merged(workload.merged(wanted, { namespace = owner.metadata.namespace }), options))
+  end
+  for i, o in workload.each(list { owner = uid, controller = uid, selector = selector }) do
+    own[i] = o
   end
   if owner.metadata.deletionTimestamp then
     return own
   end
-  for _, o in ipairs(neap.list(resource, { namespace = ns, owner = uid, controller = uid, unlike = selector })) do
-    if not wanted or wanted(o) then
-      patch(o, owners_without(o, uid))
-    end
+  for _, o in ipairs(list { owner = uid, controller = uid, unlike = selector }) do
+    patch(o, owners_without(o, uid))
   end
-  for _, o in ipairs(neap.list(resource, { namespace = ns, controller = false, selector = selector })) do
-    if not o.metadata.deletionTimestamp and (not wanted or wanted(o)) then
-      local refs = owners_without(o, uid)
-      refs[#refs + 1] = workload.owner(owner)
-      own[#own + 1] = patch(o, refs)
-    end
+  for _, o in ipairs(list { controller = false, selector = selector, deleting = false }) do
+    local refs = owners_without(o, uid)
+    refs[#refs + 1] = workload.owner(owner)
+    own[#own + 1] = patch(o, refs)
   end
   return own
 end

@@ -121,3 +121,21 @@ test("the same names and times in every run", function(t)
   t:ok(o.metadata.name:match("^x%-%w%w%w%w%w$"), o.metadata.name)
   t:equal(o.metadata.name, "x-p5jdb")
 end)
+
+test("many at once: made, read, deleted", function(t)
+  t:controller("data/many.lua")
+  t:create { apiVersion = "v1", kind = "Service", metadata = { name = "s" }, spec = { ports = { { port = 80 } } } }
+  t:advance(2)
+  local function labels(name)
+    return t:get("v1/secrets", "default", name).metadata.labels
+  end
+  t:equal(t:failures(), 0)
+  t:equal(labels("made"), { errors = "7Invalid" })
+  local all = tostring(1200 * 1201 // 2 - 7)
+  t:equal(labels("read"), {
+    first = "1", sums = table.concat({ all, all, all, all }, "-"), keys = "kind-apiVersion-metadata-data", equal = "true",
+    field = "1", rest = "1198", going = "0", bad = "is-not-a-known-field-selector",
+  })
+  t:equal(labels("deleted"), { again = "500", none = "0", string = "false" })
+  t:equal(#t:list("v1/configmaps"), 699)
+end)
