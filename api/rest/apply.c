@@ -40,8 +40,7 @@ void rest_managed(struct rest_write *w)
     struct neap_apply_write a = describe(w);
     if (w->applied)
         return;
-    w->scratch = neap_arena_new(rest_of(w->call)->options.arena_bytes);
-    neap_managed_update(w->scratch, &a, w->doc, w->old_root, w->root);
+    neap_managed_update(rest_attempt_arena(w), &a, w->doc, w->old_root, w->root);
 }
 
 void rest_managed_review(struct neap_call *c, yyjson_mut_doc *doc, yyjson_mut_val *root)
@@ -98,21 +97,21 @@ static int change(struct rest_write *w, struct neap_err *err)
     struct apply *p = w->data;
     struct neap_apply_write a = describe(w);
     struct neap_decode_report report = {.arena = c->arena};
-    w->doc = p->doc;
+    w->doc = rest_attempt_doc(w);
     w->applied = true;
     int rc = check_meta(w, p->config, err);
     if (rc)
         return rc;
-    yyjson_mut_val *config = yyjson_mut_val_mut_copy(p->doc, p->config);
-    rc = neap_apply(c->arena, &a, p->doc, w->old_root, config, &w->root, NULL, err);
+    yyjson_mut_val *config = yyjson_mut_val_mut_copy(w->doc, p->config);
+    rc = neap_apply(rest_attempt_arena(w), &a, w->doc, w->old_root, config, &w->root, NULL, err);
     if (rc)
         return rc;
     rc =
-        neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report, err);
+        neap_kind_decode(w->doc, w->root, w->kind->type, c->options.field_validation, &report, err);
     if (!rc)
         rc = rest_report_finish(c, &report, err);
     if (!rc && !neap_json_str_at(w->root, "metadata.name"))
-        neap_json_set_at(p->doc, w->root, "metadata.name", yyjson_mut_strcpy(p->doc, w->name));
+        neap_json_set_at(w->doc, w->root, "metadata.name", yyjson_mut_strcpy(w->doc, w->name));
     return rc;
 }
 

@@ -11,9 +11,9 @@ static int change(struct rest_write *w, struct neap_err *err)
 {
     struct create *p = w->data;
     (void)err;
-    w->doc = p->doc;
+    w->doc = rest_attempt_doc(w);
     /* a copy: another attempt starts from what was sent */
-    w->root = yyjson_mut_val_mut_copy(p->doc, p->body);
+    w->root = yyjson_mut_val_mut_copy(w->doc, p->body);
     return 0;
 }
 

@@ -33,7 +33,7 @@ static yyjson_mut_val *role_rules(struct rest_write *w, const char *kind, const 
     const struct neap_kind *k = neap_kind_by_resource("rbac.authorization.k8s.io", "v1",
                                                       cluster ? "clusterroles" : "roles");
     struct neap_object *o = neap_snapshot_get(s, k, cluster ? NULL : w->namespace_, name);
-    yyjson_mut_doc *doc = o ? rest_object_doc(w->call, o, k) : NULL;
+    yyjson_mut_doc *doc = o ? rest_object_doc(w->call->arena, o, k) : NULL;
     return doc ? yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "rules") : NULL;
 }
 

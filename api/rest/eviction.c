@@ -248,7 +248,7 @@ static int ask_budget(struct rest_write *w, struct neap_err *err)
     int rc = find_budget(w, &o, err);
     if (rc || !o)
         return rc;
-    yyjson_mut_doc *doc = rest_object_doc(w->call, o, budgets());
+    yyjson_mut_doc *doc = rest_object_doc(w->call->arena, o, budgets());
     if (!doc)
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large");
     yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);

@@ -91,8 +91,8 @@ bool rest_wants(const struct neap_call *c, const char *as); /* "Table", "Partial
  * is left out. Returns false when the arena is exhausted. */
 bool rest_write_object(struct neap_call *c, struct neap_buf *out, struct neap_object *o,
                        bool in_list);
-/* An object's tree in the version that the call asked for; NULL: no room. */
-yyjson_mut_doc *rest_object_doc(struct neap_call *c, const struct neap_object *o,
+/* An object's tree in a version; NULL: no room. */
+yyjson_mut_doc *rest_object_doc(struct neap_arena *arena, const struct neap_object *o,
                                 const struct neap_kind *version);
 
 /* ---- protobuf.c ---- */
@@ -212,7 +212,7 @@ struct rest_write {
     /* of the attempt */
     unsigned attempt;
     struct neap_object *old;    /* reference */
-    struct neap_arena *scratch; /* of managedFields: goes before the wait for the store */
+    struct neap_arena *scratch; /* of doc and the roots: goes before the wait for the store */
     yyjson_mut_doc *doc;
     yyjson_mut_val *root, *old_root;
     bool created;
@@ -230,6 +230,12 @@ struct rest_write {
  * rest_write_new). */
 struct rest_write *rest_write_new(struct neap_call *c);
 void rest_write_start(struct rest_write *w);
+/* Memory of this attempt, gone before the store is waited for: thousands of writes may wait at once. */
+struct neap_arena *rest_attempt_arena(struct rest_write *w);
+/* A new document in it, for w->doc. */
+yyjson_mut_doc *rest_attempt_doc(struct rest_write *w);
+/* It or the call's arena has met its limit. */
+bool rest_attempt_exhausted(struct rest_write *w);
 /* Adds an operation to the transaction of this attempt; the draft's reference is taken. False: full. */
 bool rest_write_also(struct rest_write *w, const struct neap_kind *kind, const char *key,
                      uint64_t expected, struct neap_object *draft);

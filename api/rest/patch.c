@@ -68,26 +68,26 @@ static int change(struct rest_write *w, struct neap_err *err)
     struct neap_decode_report report = {.arena = c->arena};
     struct neap_err why = NEAP_ERR_INIT;
     int rc;
-    w->doc = p->doc;
-    w->root = yyjson_mut_val_mut_copy(p->doc, w->old_root);
+    w->doc = rest_attempt_doc(w);
+    w->root = yyjson_mut_val_mut_copy(w->doc, w->old_root);
     if (c->patch_type == NEAP_PATCH_T_JSON)
-        rc = neap_patch_json(p->doc, &w->root, p->patch, PATCH_COPY_MAX, err);
+        rc = neap_patch_json(w->doc, &w->root, p->patch, PATCH_COPY_MAX, err);
     else if (c->patch_type == NEAP_PATCH_T_MERGE)
-        rc = neap_patch_merge(p->doc, &w->root, p->patch, err);
+        rc = neap_patch_merge(w->doc, &w->root, p->patch, err);
     else
-        rc = neap_patch_strategic(p->doc, &w->root, p->patch, w->kind->type, err);
+        rc = neap_patch_strategic(w->doc, &w->root, p->patch, w->kind->type, err);
     if (rc == NEAP_EINVALID && !err->cause_count)
         rest_err_empty_details(err);
     if (rc)
         return rc;
-    if (neap_arena_exhausted(c->arena) || !w->root)
+    if (rest_attempt_exhausted(w) || !w->root)
         return neap_err_set(err, NEAP_ETOOLARGE, "the patch is too large");
     rc = check_kind(w, err);
     if (rc)
         return rc;
     w->forget_managers = rest_forgets_managers(w->root);
-    yyjson_mut_val *shown = yyjson_mut_val_mut_copy(p->doc, w->root);
-    rc = neap_kind_decode(p->doc, w->root, w->kind->type, c->options.field_validation, &report,
+    yyjson_mut_val *shown = yyjson_mut_val_mut_copy(w->doc, w->root);
+    rc = neap_kind_decode(w->doc, w->root, w->kind->type, c->options.field_validation, &report,
                           &why);
     if (!rc)
         rc = rest_report_finish(c, &report, &why);

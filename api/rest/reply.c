@@ -66,10 +66,10 @@ bool rest_plain(const struct neap_call *c)
            (!c->kind || c->kind->storage == c->kind);
 }
 
-yyjson_mut_doc *rest_object_doc(struct neap_call *c, const struct neap_object *o,
+yyjson_mut_doc *rest_object_doc(struct neap_arena *arena, const struct neap_object *o,
                                 const struct neap_kind *version)
 {
-    const yyjson_alc *alc = neap_arena_alc(c->arena);
+    const yyjson_alc *alc = neap_arena_alc(arena);
     yyjson_doc *parsed = neap_object_parse(o, alc);
     yyjson_mut_doc *doc = parsed ? yyjson_doc_mut_copy(parsed, alc) : NULL;
     struct neap_err err = NEAP_ERR_INIT;
@@ -102,7 +102,7 @@ bool rest_write_object(struct neap_call *c, struct neap_buf *out, struct neap_ob
     /* an arena of its own: a watch or a long list converts for ever */
     struct neap_arena *own = c->arena;
     c->arena = neap_arena_new(rest_of(c)->options.arena_bytes);
-    yyjson_mut_doc *doc = rest_object_doc(c, o, c->kind);
+    yyjson_mut_doc *doc = rest_object_doc(c->arena, o, c->kind);
     yyjson_mut_val *root = doc ? yyjson_mut_doc_get_root(doc) : NULL;
     if (in_list && root) {
         yyjson_mut_obj_remove_key(root, "kind");

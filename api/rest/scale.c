@@ -72,7 +72,7 @@ static yyjson_mut_val *scale_of(yyjson_mut_doc *doc, yyjson_mut_val *root)
 
 static void answer(struct neap_call *c, struct neap_object *o)
 {
-    yyjson_mut_doc *doc = rest_object_doc(c, o, c->kind);
+    yyjson_mut_doc *doc = rest_object_doc(c->arena, o, c->kind);
     if (!doc) {
         rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
         return;

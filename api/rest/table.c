@@ -124,7 +124,7 @@ void rest_table_row(struct neap_call *c, struct neap_buf *out, struct neap_objec
     if (c->kind->storage == c->kind) {
         doc = neap_object_parse(o, alc);
     } else {
-        yyjson_mut_doc *converted = rest_object_doc(c, o, c->kind);
+        yyjson_mut_doc *converted = rest_object_doc(c->arena, o, c->kind);
         doc = converted ? yyjson_mut_doc_imut_copy(converted, alc) : NULL;
     }
     row(c, out, o, yyjson_doc_get_root(doc));

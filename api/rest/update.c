@@ -46,8 +46,8 @@ static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err 
 static int change(struct rest_write *w, struct neap_err *err)
 {
     struct update *p = w->data;
-    w->doc = p->doc;
-    w->root = yyjson_mut_val_mut_copy(p->doc, p->body);
+    w->doc = rest_attempt_doc(w);
+    w->root = yyjson_mut_val_mut_copy(w->doc, p->body);
     return identity(w, yyjson_mut_obj_get(w->root, "metadata"), err);
 }
 

@@ -23,6 +23,23 @@ struct rest_write *rest_write_new(struct neap_call *c)
     return w;
 }
 
+struct neap_arena *rest_attempt_arena(struct rest_write *w)
+{
+    if (!w->scratch)
+        w->scratch = neap_arena_new(rest_of(w->call)->options.arena_bytes);
+    return w->scratch;
+}
+
+yyjson_mut_doc *rest_attempt_doc(struct rest_write *w)
+{
+    return yyjson_mut_doc_new(neap_arena_alc(rest_attempt_arena(w)));
+}
+
+bool rest_attempt_exhausted(struct rest_write *w)
+{
+    return neap_arena_exhausted(w->call->arena) || (w->scratch && neap_arena_exhausted(w->scratch));
+}
+
 /* Drops the trees of an attempt whose draft is made: many writes wait for the store at once. */
 static void trees_done(struct rest_write *w)
 {
@@ -110,7 +127,7 @@ static int load(struct rest_write *w, struct neap_err *err)
         return rest_err_not_found(err, w->kind, w->name);
     if (!o)
         return 0;
-    yyjson_mut_doc *doc = rest_object_doc(c, o, w->kind);
+    yyjson_mut_doc *doc = rest_object_doc(rest_attempt_arena(w), o, w->kind);
     if (!doc)
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large");
     w->old_root = yyjson_mut_doc_get_root(doc);
@@ -195,7 +212,7 @@ static int make_draft(struct rest_write *w, struct neap_err *err)
         if (rc)
             return rc;
     }
-    if (neap_arena_exhausted(c->arena) || (w->scratch && neap_arena_exhausted(w->scratch)))
+    if (rest_attempt_exhausted(w))
         return neap_err_set(err, NEAP_ETOOLARGE, "the request is too large");
     struct neap_buf json = {.max = OBJECT_BYTES_MAX};
     neap_kind_write(&json, root, storage->type);

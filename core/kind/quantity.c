@@ -215,11 +215,13 @@ static void format_decimal(struct neap_buf *out, nano_t v, bool exponent_form)
         neap_buf_printf(out, "e%d", (i - 3) * 3);
 }
 
+/* What has no binary suffix is read as decimal the next time: it is written so at once, as the real server
+ * shows what it has stored. */
 static void format(struct neap_buf *out, nano_t v, enum format f)
 {
     if (v == 0)
         neap_buf_char(out, '0');
-    else if (f == BINARY_SI && v % NANO == 0 && (v >= 1024 * NANO || v <= -1024 * NANO))
+    else if (f == BINARY_SI && v % (1024 * NANO) == 0)
         format_binary(out, v / NANO);
     else
         format_decimal(out, v, f == DECIMAL_EXPONENT);
