@@ -5,6 +5,7 @@ enum { ARENA_BYTES = 1 << 20 };
 
 struct api_request {
     struct neap_exchange x; /* first */
+    struct neap_list link;  /* of client_api->requests */
     struct neap_request *r;
     struct neap_arena *arena;
     struct neap_header headers[3];
@@ -101,6 +102,13 @@ static void fill_reply(struct neap_request *r, int status, yyjson_val *root,
         reply->code = neap_object_from_value(r->kind, root, &reply->object, err);
 }
 
+static void request_free(struct api_request *a)
+{
+    neap_list_remove(&a->link);
+    neap_arena_free(a->arena);
+    free(a);
+}
+
 static void done(struct neap_exchange *x, const struct neap_err *failed, int status,
                  const char *body, size_t body_len)
 {
@@ -109,7 +117,7 @@ static void done(struct neap_exchange *x, const struct neap_err *failed, int sta
     NEAP_CLEANUP_ERR struct neap_err err = NEAP_ERR_INIT;
     struct neap_reply reply = {.status = failed ? 0 : status};
     yyjson_doc *doc = NULL;
-    r->client_private = NULL;
+    neap_list_remove(&a->link); /* the client may be closed by whom we tell */
     if (failed) {
         reply.code = neap_err_set(&err, failed->code, "%s", failed->message);
     } else {
@@ -125,8 +133,7 @@ static void done(struct neap_exchange *x, const struct neap_err *failed, int sta
         neap_object_unref(reply.items[i]);
     free(reply.items);
     yyjson_doc_free(doc);
-    neap_arena_free(a->arena);
-    free(a);
+    request_free(a);
 }
 
 /* ---- requests ---- */
@@ -158,6 +165,7 @@ static void api_send(struct neap_client *client, struct neap_request *r)
     struct client_api *api = client->self;
     struct api_request *a = neap_calloc(1, sizeof(*a));
     a->r = r;
+    neap_list_append(&api->requests, &a->link);
     a->arena = neap_arena_new(ARENA_BYTES);
     a->headers[0] = (struct neap_header){"accept", "application/json"};
     if (r->body_len)
@@ -172,7 +180,6 @@ static void api_send(struct neap_client *client, struct neap_request *r)
                                .timeout_ms = r->timeout_ms,
                                .done = done,
                                .data_arg = a};
-    r->client_private = a;
     neap_http_client_send(api->http, &a->x);
 }
 
@@ -186,6 +193,9 @@ static void api_close(struct neap_client *client)
 {
     struct client_api *api = client->self;
     neap_http_client_close(api->http);
+    while (!neap_list_empty(&api->requests))
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it sees no list_remove()
+        request_free(neap_list_entry(api->requests.next, struct api_request, link));
     free(api);
 }
 
@@ -193,6 +203,7 @@ struct neap_client *neap_http_client_api(struct neap_http_client *c)
 {
     struct client_api *api = neap_calloc(1, sizeof(*api));
     api->http = c;
+    neap_list_init(&api->requests);
     api->client = (struct neap_client){.request = api_send,
                                        .reflect = client_reflect,
                                        .reflect_stop = client_reflect_stop,

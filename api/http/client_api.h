@@ -7,6 +7,7 @@
 struct client_api {
     struct neap_client client; /* first */
     struct neap_http_client *http;
+    struct neap_list requests; /* under way */
 };
 
 /* A Status (or whatever came with <status>) becomes an error. */

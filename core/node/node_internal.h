@@ -101,6 +101,7 @@ struct pod {
     /* what the volumes and environments need */
     struct neap_map
         refs; /* "configmaps/x" -> struct neap_object reference, or a marker for absent */
+    struct neap_list asked; /* struct ref: of refs, under way */
     unsigned fetching;
     char *fetch_error;
     struct neap_timer *timer, *grace_timer, *refresh_timer, *hold_timer;
@@ -113,9 +114,10 @@ struct pod {
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */
-    /* the status that was last accepted, and whether a write is under way */
+    /* the status that was last accepted, and the write under way; NULL: none */
     char *sent_status;
-    bool sending, status_dirty, final_sent, deadline_exceeded;
+    struct status_write *sending;
+    bool status_dirty, final_sent, deadline_exceeded;
     /* in-place resize: why it is not granted, why it is not done yet; NULL: it is, or there is none */
     const char *resize_pending, *resize_error;
     char *resize_pending_text, *resize_error_text;
@@ -292,6 +294,8 @@ void probes_respec(struct container *c);
 void status_changed(struct pod *p);
 /* What the API has is what is so (or nobody wants to know). */
 bool status_settled(struct pod *p);
+/* Of pod_free(): what was sent, what is under way. */
+void status_free(struct pod *p);
 bool pod_is_ready(const struct pod *p);
 
 /* ---- proxy.c ---- */

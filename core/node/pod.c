@@ -234,6 +234,7 @@ struct pod *pod_new(struct neap_node *n, struct neap_object *o)
 {
     struct pod *p = neap_calloc(1, sizeof(*p));
     p->node = n;
+    neap_list_init(&p->asked);
     p->ns = neap_strdup(neap_object_namespace(o));
     p->name = neap_strdup(neap_object_name(o));
     p->uid = neap_strdup(neap_object_uid(o));
@@ -285,7 +286,7 @@ void pod_free(struct pod *p)
     free(p->name);
     free(p->failure);
     free(p->fetch_error);
-    free(p->sent_status);
+    status_free(p);
     free(p->final_reason);
     free(p->final_message);
     free(p);

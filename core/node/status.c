@@ -376,12 +376,18 @@ static bool over(const struct pod *p)
 
 static void delete_object(struct pod *p);
 
+static void write_free(struct status_write *w)
+{
+    free(w->body);
+    free(w);
+}
+
 static void answered(struct neap_request *r, const struct neap_reply *reply)
 {
     struct status_write *w = r->data;
     struct pod *p = w->pod;
     bool gone = reply->code == NEAP_ENOTFOUND || reply->code == NEAP_ECONFLICT;
-    p->sending = false;
+    p->sending = NULL;
     if (reply->code == 0 && !w->deletion) {
         free(p->sent_status);
         p->sent_status = w->body;
@@ -396,8 +402,7 @@ static void answered(struct neap_request *r, const struct neap_reply *reply)
         p->forgotten = true;
     bool failed = reply->code && !gone;
     bool deletion = w->deletion;
-    free(w->body);
-    free(w);
+    write_free(w);
     if (failed) {
         neap_timer_start(p->timer, STATUS_RETRY_MS, 0);
         return;
@@ -419,7 +424,7 @@ static struct status_write *write_new(struct pod *p, enum neap_verb verb)
     w->request.name = p->name;
     w->request.done = answered;
     w->request.data = w;
-    p->sending = true;
+    p->sending = w;
     return w;
 }
 
@@ -491,6 +496,13 @@ void status_changed(struct pod *p)
         send_status(p);
     if (!p->sending && over(p) && p->deleting && p->final_sent)
         delete_object(p);
+}
+
+void status_free(struct pod *p)
+{
+    if (p->sending)
+        write_free(p->sending);
+    free(p->sent_status);
 }
 
 bool status_settled(struct pod *p)

@@ -58,6 +58,21 @@ def check_deleted(report, server):
     report.check("pods that never came up can be deleted", poll(lambda: not left(), 40), left()[:1])
 
 
+def check_end(report, server, agent, log):
+    """Requests of every kind are under way: the server, stopped, answers none of them."""
+    for i in range(PODS):
+        create(server.client(), "q%d" % i)
+    server.process.send_signal(signal.SIGSTOP)
+    with open(log) as f:
+        f.seek(0, os.SEEK_END)
+        report.check("the agent goes on without an answer", poll(lambda: "a step of a pod failed" in f.read(), 20))
+    agent.send_signal(signal.SIGTERM)
+    code = agent.wait(30)
+    server.process.send_signal(signal.SIGCONT)
+    with open(log) as f:
+        report.check("the agent ends cleanly in the middle of it", code == 0, (code, f.read()[-4000:]))
+
+
 def main():
     report, word = Report(), why_not()
     if word:
@@ -77,12 +92,7 @@ def main():
     try:
         check_failing(report, server, log)
         check_deleted(report, server)
-        for i in range(PODS):
-            create(server.client(), "q%d" % i)
-        agent.send_signal(signal.SIGTERM)
-        code = agent.wait(30)
-        with open(log) as f:
-            report.check("the agent ends cleanly in the middle of it", code == 0, (code, f.read()[-1500:]))
+        check_end(report, server, agent, log)
     finally:
         agent.kill()
     report.end(server)

@@ -188,7 +188,6 @@ struct neap_request {
     /* Called once on <loop>. <reply> is borrowed until it returns (references may be taken). */
     void (*done)(struct neap_request *r, const struct neap_reply *reply);
     void *data;
-    void *client_private;
 };
 struct neap_reply {
     int code;                   /* 0 or NEAP_E* */
@@ -227,6 +226,8 @@ struct neap_client {
     /* In process only: the registry's newest snapshot (neap/registry.h), pinned; NULL elsewhere. One
      * sync, one scheduling cycle = one snapshot. */
     struct neap_snapshot *(*snapshot)(struct neap_client *c);
+    /* No callback after it: requests under way are forgotten, their memory is their callers'. Reflectors
+     * are stopped before. */
     void (*close)(struct neap_client *c);
     void *self;
 };

@@ -20,7 +20,7 @@ struct fixture {
     /* the server: what a watch says, one text a watch; "" waits */
     struct neap_body body;
     const char *script[WATCHES];
-    unsigned lists, watches, closes;
+    unsigned lists, watches, closes, slow;
     const char *items, *items_later;
     bool second_page, expired;
     char last_rv[32], method[8], content_type[64], request_body[64];
@@ -98,7 +98,12 @@ static void handle(void *arg, struct neap_call *c)
              c->content_type ? c->content_type : "");
     snprintf(f->request_body, sizeof(f->request_body), "%.*s", (int)c->body_len,
              c->body ? c->body : "");
-    if (c->verb == NEAP_WATCH) {
+    if (neap_streq(c->name, "slow")) { /* its head comes, its end never */
+        f->slow++;
+        f->body = (struct neap_body){watch_read, watch_close};
+        f->script[(f->watches - 1) % WATCHES] = NULL;
+        c->stream_body = &f->body;
+    } else if (c->verb == NEAP_WATCH) {
         snprintf(f->last_rv, sizeof(f->last_rv), "%s", c->options.resource_version);
         f->watches++;
         f->body = (struct neap_body){watch_read, watch_close};
@@ -242,8 +247,8 @@ static void on_answer(struct neap_request *r, const struct neap_reply *reply)
              reply->body ? reply->body : "");
 }
 
-static void ask(struct fixture *f, struct answer *a, enum neap_verb verb, const char *name,
-                const char *body)
+static void send(struct fixture *f, struct answer *a, enum neap_verb verb, const char *name,
+                 const char *body)
 {
     *a = (struct answer){0};
     neap_request_init(&a->r);
@@ -264,6 +269,12 @@ static void ask(struct fixture *f, struct answer *a, enum neap_verb verb, const 
     }
     f->client->request(f->client, &a->r);
     assert_false(a->done); /* never inside the call */
+}
+
+static void ask(struct fixture *f, struct answer *a, enum neap_verb verb, const char *name,
+                const char *body)
+{
+    send(f, a, verb, name, body);
     run_until(f, a->done);
 }
 
@@ -315,6 +326,20 @@ static void test_errors(void **state)
         assert_string_equal(a.cause, rows[i].cause);
     }
     stop(f);
+}
+
+/* A client that is closed before the answers came, or before it could ask: nothing is told, nothing leaks. */
+static void test_close(void **state)
+{
+    struct fixture *f = start();
+    struct answer slow, early;
+    (void)state;
+    send(f, &slow, NEAP_GET, "slow", NULL);
+    run_until(f, f->slow);
+    send(f, &early, NEAP_CREATE, NULL, "{}");
+    stop(f);
+    assert_false(slow.done);
+    assert_false(early.done);
 }
 
 /* ---- reflectors ---- */
@@ -431,9 +456,9 @@ static void test_trouble(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),  cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_reflector), cmocka_unit_test(test_relist),
-        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_close),    cmocka_unit_test(test_reflector),
+        cmocka_unit_test(test_relist),   cmocka_unit_test(test_trouble),
     };
     signal(SIGPIPE, SIG_IGN); /* as core/main.c does */
     return cmocka_run_group_tests(tests, NULL, NULL);
