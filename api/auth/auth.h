@@ -64,9 +64,13 @@ struct neap_attributes {
     const char *path; /* non-resource requests */
 };
 enum neap_decision { NEAP_DENY, NEAP_ALLOW, NEAP_NO_OPINION };
-/* RBAC and node authorizer at one snapshot. <reason> (may be NULL) gets an owned text. thread: any. */
+/* RBAC and node authorizer at one snapshot. <reason> (may be NULL) gets an owned text: why a node may not.
+ * thread: any. */
 enum neap_decision neap_auth_authorize(struct neap_auth *a, const struct neap_snapshot *s,
                                        const struct neap_attributes *attributes, char **reason);
+/* Which binding allows it, in the real server's words; owned, NULL: none does. thread: any. */
+char *neap_auth_explain(struct neap_auth *a, const struct neap_snapshot *s,
+                        const struct neap_attributes *attributes);
 /* Sets NEAP_EFORBIDDEN with the real server's words and details. */
 int neap_auth_forbidden(const struct neap_attributes *attributes, const char *reason,
                         struct neap_err *err);

@@ -16,20 +16,22 @@ struct neap_pki {
     char *ca_pem;
 };
 
-/* A token whose signature was found good: that never changes; all else is asked anew each time. */
+/* A token whose signature is good. Immutable but for refs, which a->lock guards. */
 enum { AUTH_TOKENS = 1024 };
 struct auth_token {
-    unsigned char digest[32]; /* SHA-256 of the token */
-    char *claims;             /* JSON; NULL: empty */
+    unsigned refs;
+    char *text;
     size_t len;
+    yyjson_doc *claims;
+    struct neap_identity *identity; /* NULL: the claims name no ServiceAccount */
 };
 
 struct neap_auth {
     struct neap_auth_options options;
     char key_id[64];
-    pthread_mutex_t lock;                  /* of the caches */
-    struct neap_map roles, bindings;       /* object key -> compiled */
-    struct auth_token tokens[AUTH_TOKENS]; /* by digest */
+    pthread_mutex_t lock;                   /* of the caches */
+    struct neap_map roles, bindings;        /* object key -> compiled */
+    struct auth_token *tokens[AUTH_TOKENS]; /* the last one of its slot; NULL: none */
     unsigned node_name_field; /* index of pods' spec.nodeName among the selectable fields */
 };
 
@@ -37,6 +39,17 @@ struct neap_auth {
 void auth_base64url(struct neap_buf *out, const void *data, size_t len);
 /* Owned bytes; NULL: not base64url. */
 unsigned char *auth_unbase64url(const char *s, size_t len, size_t *ret_len);
+
+/* ---- token_cache.c ---- */
+/* Takes <claims> and <identity>, copies <text>. */
+struct auth_token *auth_token_new(const char *text, size_t len, yyjson_doc *claims,
+                                  struct neap_identity *identity);
+void auth_token_unref(struct neap_auth *a, struct auth_token *t);
+/* A reference; NULL: its signature must be checked. */
+struct auth_token *auth_token_known(struct neap_auth *a, const char *text, size_t len);
+void auth_token_remember(struct neap_auth *a, struct auth_token *t);
+/* Of neap_auth_free(). */
+void auth_tokens_free(struct neap_auth *a);
 
 /* ---- rbac_cache.c: roles and bindings, compiled once a revision ---- */
 struct auth_rule {

@@ -27,6 +27,7 @@ struct neap_auth *neap_auth_free(struct neap_auth *a)
 {
     if (a) {
         auth_cache_free(a);
+        auth_tokens_free(a);
         pthread_mutex_destroy(&a->lock);
         free(a);
     }
@@ -201,14 +202,25 @@ static void complete_groups(struct wanted *w, char group[320])
         anonymous_user ? "system:unauthenticated" : "system:authenticated";
 }
 
+/* NULL: nobody is to be impersonated, as nearly always. */
+static const struct neap_header *first_of(const struct neap_header *headers)
+{
+    for (; headers && headers->name; headers++)
+        if (neap_startswith(headers->name, "impersonate-"))
+            return headers;
+    return NULL;
+}
+
 int neap_auth_impersonate(struct neap_auth *a, const struct neap_header *headers,
                           struct neap_identity **identity, struct neap_err *err)
 {
-    struct wanted w = {0};
     char group[320];
-    for (; headers && headers->name; headers++)
-        if (neap_startswith(headers->name, "impersonate-"))
-            take(&w, headers);
+    headers = first_of(headers);
+    if (!headers)
+        return 0;
+    struct wanted w = {0};
+    for (; headers; headers = first_of(headers + 1))
+        take(&w, headers);
     if (!w.user && (w.group_count || w.extra_count || w.uid))
         return neap_err_set(err, NEAP_EINTERNAL,
                             "requested [{Group}] without impersonating a user");

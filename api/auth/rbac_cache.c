@@ -112,6 +112,4 @@ void auth_cache_free(struct neap_auth *a)
 {
     neap_map_done(&a->roles, free_role);
     neap_map_done(&a->bindings, free_binding);
-    for (unsigned i = 0; i < AUTH_TOKENS; i++)
-        free(a->tokens[i].claims);
 }

@@ -118,10 +118,16 @@ static void answer_access(struct review *r, const struct neap_identity *id)
         a.verb = at(r, "spec.nonResourceAttributes.verb");
         a.path = at(r, "spec.nonResourceAttributes.path");
     }
-    enum neap_decision d =
-        rest->options.auth ? neap_auth_authorize(rest->options.auth, rest_pin(r->call), &a, &reason)
-                           : NEAP_ALLOW;
-    set(r, "status.allowed", yyjson_mut_bool(r->doc, d == NEAP_ALLOW));
+    bool allowed = true;
+    if (rest->options.auth) {
+        struct neap_snapshot *s = rest_pin(r->call);
+        allowed = neap_auth_authorize(rest->options.auth, s, &a, &reason) == NEAP_ALLOW;
+        if (allowed) {
+            free(reason);
+            reason = neap_auth_explain(rest->options.auth, s, &a);
+        }
+    }
+    set(r, "status.allowed", yyjson_mut_bool(r->doc, allowed));
     if (reason && *reason)
         set(r, "status.reason", text(r, reason));
     free(reason);

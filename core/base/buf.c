@@ -94,6 +94,19 @@ static char escape_of(unsigned char c)
     }
 }
 
+/* How many bytes from <s> on are ASCII that needs no escape. */
+static size_t plain_length(const char *s, size_t len)
+{
+    static const bool other[256] = {
+        [0 ... 0x1f] = true, ['"'] = true, ['\\'] = true,          ['<'] = true,
+        ['>'] = true,        ['&'] = true, [0x80 ... 0xff] = true,
+    };
+    size_t n = 0;
+    while (n < len && !other[(unsigned char)s[n]])
+        n++;
+    return n;
+}
+
 /* Length of the UTF-8 sequence at <s>, at most <left> bytes; 0: it is none (RFC 3629). */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
@@ -121,7 +134,7 @@ void neap_buf_json_string(struct neap_buf *b, const char *s, size_t len)
 {
     size_t from = 0;
     neap_buf_char(b, '"');
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; (i += plain_length(s + i, len - i)) < len; i++) {
         unsigned char c = (unsigned char)s[i];
         char e = escape_of(c);
         size_t sequence = c < 0x80 ? 1 : utf8_length((const unsigned char *)s + i, len - i);

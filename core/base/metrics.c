@@ -75,8 +75,13 @@ static struct series *series_of(struct neap_metric *m, const char *const *values
     char key[512];
     size_t len = 0;
     for (unsigned i = 0; m->labels[i]; i++) {
-        int n = snprintf(key + len, sizeof(key) - len, "%s\x1f", values[i]);
-        len = n < 0 || len + (size_t)n >= sizeof(key) ? sizeof(key) - 1 : len + (size_t)n;
+        size_t n = strlen(values[i]), room = sizeof(key) - 1 - len;
+        if (n > room)
+            n = room; /* texts as long as that share a series */
+        memcpy(key + len, values[i], n);
+        len += n;
+        if (len < sizeof(key) - 1)
+            key[len++] = '\x1f';
     }
     struct series *s = neap_map_getn(&m->series->by_label, key, len);
     if (s)

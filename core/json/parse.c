@@ -1,6 +1,21 @@
 /* JSON text to a mutable document: bounded depth, duplicate keys noticed, Go's words for bad text. */
 #include "json_internal.h"
 
+/* Where the string that begins at <at> (its quote) ends: the place of its closing quote, or <len>. A quote behind an
+ * odd number of backslashes does not close. */
+static size_t string_end(const char *s, size_t len, size_t at)
+{
+    const char *from = s + at + 1, *quote = from - 1;
+    while ((quote = memchr(quote + 1, '"', len - (size_t)(quote + 1 - s)))) {
+        const char *p = quote;
+        while (p > from && p[-1] == '\\')
+            p--;
+        if ((quote - p) % 2 == 0)
+            return (size_t)(quote - s);
+    }
+    return len;
+}
+
 /* Nesting outside strings, before anything is built: a parser that recurses later is safe. */
 static bool depth_ok(const char *s, size_t len)
 {
@@ -8,9 +23,7 @@ static bool depth_ok(const char *s, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (c == '"') {
-            for (i++; i < len && s[i] != '"'; i++)
-                if (s[i] == '\\')
-                    i++;
+            i = string_end(s, len, i);
         } else if (c == '{' || c == '[') {
             if (++depth > NEAP_JSON_DEPTH_MAX)
                 return false;

@@ -186,9 +186,20 @@ static bool key_text(char *out, size_t size, const struct neap_kind *kind, const
                      const char *name)
 {
     bool ns = kind->namespaced && namespace_ && *namespace_;
-    int n = snprintf(out, size, "/registry/%s/%s/%s%s%s", *kind->group ? kind->group : "core",
-                     kind->resource, ns ? namespace_ : "", ns ? "/" : "", name ? name : "");
-    return n > 0 && (size_t)n < size;
+    const char *const parts[] = {"/registry/",  *kind->group ? kind->group : "core",
+                                 "/",           kind->resource,
+                                 "/",           ns ? namespace_ : "",
+                                 ns ? "/" : "", name ? name : ""};
+    char *to = out, *end = out + size;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(parts); i++) {
+        size_t n = strlen(parts[i]);
+        if (n >= (size_t)(end - to))
+            return false;
+        memcpy(to, parts[i], n);
+        to += n;
+    }
+    *to = '\0';
+    return true;
 }
 
 struct neap_object *neap_snapshot_get(const struct neap_snapshot *s, const struct neap_kind *kind,

@@ -51,6 +51,13 @@ static void depth(void **state)
     neap_buf_str(&text, open);
     neap_buf_str(&text, "\"]");
     assert_ok(neap_json_parse(arena, text.data, text.len, NULL, &doc, &err), err);
+    /* after a string that ends in a backslash they do */
+    neap_buf_reset(&text);
+    neap_buf_str(&text, "[\"\\\\\",");
+    neap_buf_str(&text, open);
+    assert_int_equal(neap_json_parse(arena, text.data, text.len, NULL, &doc, &err),
+                     NEAP_EBADREQUEST);
+    assert_non_null(strstr(err.message, "depth"));
     free(fits);
     free(over);
     free(open);
