@@ -35,6 +35,9 @@ const struct neap_option neap_server_options[] = {
      "no ServiceAccount token lives longer, whatever is asked for"},
     {"request_memory", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
      "memory that one request may use"},
+    {"protobuf_cache", NEAP_OPTION_INT, "16777216", 0, INT64_MAX,
+     "memory for objects that were lately listed as protobuf (what is larger is encoded each "
+     "time)"},
     {"script_dir", NEAP_OPTION_STRING, NULL, 0, 0, "built-in scripts; default: beside the program"},
     {"user_script_dir", NEAP_OPTION_STRING, NULL, 0, 0,
      "a folder of your own controllers and admission rules"},

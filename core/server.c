@@ -356,6 +356,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
             neap_config_int(s->config, NULL, "service_account_max_token_expiration") / 1000,
         .bookmark_ms = (uint64_t)neap_config_int(s->config, NULL, "bookmark_interval"),
         .arena_bytes = (size_t)neap_config_int(s->config, NULL, "request_memory"),
+        .protobuf_cache_bytes = (size_t)neap_config_int(s->config, NULL, "protobuf_cache"),
         .version = NEAP_VERSION};
     s->rest = neap_rest_new(&r);
     struct neap_http_server_options h = {.loop = s->loop,

@@ -17,6 +17,7 @@ struct neap_rest {
     unsigned check_count;
     struct neap_map busy_keys; /* key -> struct rest_busy: writes in flight (write_queue.c) */
     struct neap_map openapi;   /* path -> document, made on first use */
+    struct rest_encoded *encoded;
     bool draining;
 };
 
@@ -95,6 +96,16 @@ bool rest_write_object(struct neap_call *c, struct neap_buf *out, struct neap_ob
 yyjson_mut_doc *rest_object_doc(struct neap_arena *arena, const struct neap_object *o,
                                 const struct neap_kind *version);
 
+/* ---- encoded.c ---- */
+/* At most <bytes_max> bytes (0: none are kept). */
+struct rest_encoded *rest_encoded_new(struct neap_loop *loop, size_t bytes_max);
+struct rest_encoded *rest_encoded_free(struct rest_encoded *e);
+/* Borrowed until the next put; NULL: not kept. */
+const char *rest_encoded_get(struct rest_encoded *e, const struct neap_object *o, size_t *ret_len);
+/* Copies <bytes>; <o> is none that is kept already. */
+void rest_encoded_put(struct rest_encoded *e, struct neap_object *o, const char *bytes, size_t len);
+size_t rest_encoded_bytes_max(const struct rest_encoded *e);
+
 /* ---- protobuf.c ---- */
 /* The answer is to be protobuf. */
 bool rest_protobuf(const struct neap_call *c);
@@ -106,6 +117,7 @@ int rest_protobuf_reply(struct neap_call *c, struct neap_err *err);
 struct rest_protobuf_items {
     const struct neap_type *type;
     bool plain;           /* as stored: then an object remembers its length */
+    bool keep;            /* their bytes: the list is small enough for rest_encoded */
     struct neap_buf json; /* scratch */
 };
 /* errors: NEAP_ENOTACCEPTABLE. Ended by neap_buf_done(&items->json). */

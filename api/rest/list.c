@@ -196,6 +196,9 @@ static int size_some(struct list *l, struct neap_buf *out)
     if (rc)
         fail_protobuf(l, &err);
     l->sized = true;
+    /* with the objects themselves about twice as much; what does not fit would only push itself out */
+    l->items.keep =
+        l->items.plain && l->items_len < rest_encoded_bytes_max(rest_of(l->call)->encoded) / 2;
     iter_copy(&l->iter, &l->start);
     l->indexed_at = 0;
     return rc ? -1 : 1;

@@ -105,11 +105,24 @@ int rest_protobuf_items(struct neap_call *c, struct rest_protobuf_items *ret, st
     return neap_err_set(err, NEAP_ENOTACCEPTABLE, "%s has no protobuf form", c->kind->kind);
 }
 
+/* True: appended from what is kept. */
+static bool kept_item(struct neap_call *c, const struct rest_protobuf_items *items,
+                      struct neap_buf *out, const struct neap_object *o)
+{
+    size_t len;
+    const char *bytes = items->plain ? rest_encoded_get(rest_of(c)->encoded, o, &len) : NULL;
+    if (bytes)
+        neap_buf_append(out, bytes, len);
+    return bytes != NULL;
+}
+
 int rest_protobuf_item(struct neap_call *c, struct rest_protobuf_items *items, struct neap_buf *out,
                        struct neap_object *o, struct neap_err *err)
 {
     yyjson_doc *doc = NULL;
     size_t before = out->len;
+    if (kept_item(c, items, out, o))
+        return 0;
     if (items->plain) {
         doc = neap_object_parse(o, NULL);
     } else {
@@ -122,6 +135,8 @@ int rest_protobuf_item(struct neap_call *c, struct rest_protobuf_items *items, s
     int rc = neap_protobuf_list_item(out, items->type, yyjson_doc_get_root(doc), err);
     if (!rc && items->plain && out->len - before <= UINT32_MAX)
         neap_object_set_protobuf_len(o, (uint32_t)(out->len - before));
+    if (!rc && items->keep)
+        rest_encoded_put(rest_of(c)->encoded, o, out->data + before, out->len - before);
     yyjson_doc_free(doc);
     return rc;
 }

@@ -15,6 +15,7 @@ struct neap_rest *neap_rest_new(const struct neap_rest_options *o)
         r->options.watch_min_ms = 1800000;
     if (!r->options.arena_bytes)
         r->options.arena_bytes = 64u << 20;
+    r->encoded = rest_encoded_new(r->options.loop, r->options.protobuf_cache_bytes);
     rest_metrics_register();
     return r;
 }
@@ -24,6 +25,7 @@ struct neap_rest *neap_rest_free(struct neap_rest *r)
     if (r) {
         neap_map_done(&r->busy_keys, NULL);
         neap_map_done(&r->openapi, free);
+        rest_encoded_free(r->encoded);
         free(r);
     }
     return NULL;

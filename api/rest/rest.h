@@ -35,9 +35,10 @@ struct neap_rest_options {
     unsigned node_port_first, node_port_last; /* 30000, 32767 */
     int64_t token_seconds_max;                /* no ServiceAccount token lives longer */
     uint64_t bookmark_ms;                     /* 60,000 */
-    uint64_t watch_min_ms; /* 1,800,000: a watch without timeoutSeconds lasts 1..2 times */
-    size_t arena_bytes;    /* of a request made inside: 64 MiB */
-    const char *version;   /* "v1.37.2+neap.1" */
+    uint64_t watch_min_ms;       /* 1,800,000: a watch without timeoutSeconds lasts 1..2 times */
+    size_t arena_bytes;          /* of a request made inside: 64 MiB */
+    size_t protobuf_cache_bytes; /* of what was listed as protobuf; 0: none */
+    const char *version;         /* "v1.37.2+neap.1" */
 };
 struct neap_rest;
 struct neap_rest *neap_rest_new(const struct neap_rest_options *o);

@@ -88,6 +88,33 @@ def check_given_up(report, server, admin):
     report.check("a list is given up halfway", admin.request("GET", "/readyz")[0] == 200, server.tail())
 
 
+def check_kept(report, admin):
+    """What is kept of a list is what the objects are: the same again, and another when one changes or goes."""
+    def listed():
+        return admin.raw("GET", MAPS, headers={"Accept": PROTOBUF})[1]
+    first = listed()
+    report.check("the same list again", listed() == first)
+    admin.request("PATCH", MAPS + "/m00007", {"data": {"changed": "after-it-was-kept"}}, "application/merge-patch+json")
+    second = listed()
+    report.check("a change is seen", b"after-it-was-kept" in second and b"after-it-was-kept" not in first)
+    admin.request("DELETE", MAPS + "/m00007")
+    report.check("a deletion is seen", b"m00007" in second and b"m00007" not in listed())
+
+
+def check_without(report):
+    """protobuf_cache 0 keeps nothing, and one that is too small pushes out what it had."""
+    for size in (0, 2000):
+        server = Server(args=["--protobuf-cache", str(size)])
+        admin = server.client()
+        admin.request("POST", "/api/v1/namespaces", {"metadata": {"name": "lists"}})
+        for i in range(5):
+            admin.request("POST", MAPS, {"metadata": {"name": "m%d" % i}, "data": {"x": "y" * 100 * i}})
+        for _ in range(3):
+            check_same(report, admin, "protobuf_cache %d" % size, MAPS, "")
+            check_same(report, admin, "protobuf_cache %d, by name" % size, MAPS, "fieldSelector=metadata.name%3Dm1")
+        report.check("protobuf_cache %d ends cleanly" % size, server.stop() == 0)
+
+
 def main():
     report = Report()
     server = Server()
@@ -109,6 +136,8 @@ def main():
     report.check("metadata only: its kind", kind == "PartialObjectMetadataList", kind)
     check_pages(report, admin, names)
     check_given_up(report, server, admin)
+    check_kept(report, admin)
+    check_without(report)
     report.end(server)
 
 
