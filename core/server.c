@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { SCHED_PLUGINS_MAX = 32 };
@@ -261,6 +262,29 @@ static int open_identity(struct server *s, struct neap_err *err)
 
 /* ---- the API ---- */
 
+/* Nobody's bodies are not collected: they would use what those who may write need. */
+static int refuse_early(struct server *s, struct neap_call *c)
+{
+    if (c->identity->authenticated || c->verb == NEAP_NONRESOURCE || c->verb == NEAP_GET ||
+        c->verb == NEAP_LIST || c->verb == NEAP_WATCH)
+        return 0;
+    struct neap_attributes x = {.identity = c->identity,
+                                .verb =
+                                    neap_verb_name(c->verb == NEAP_CONNECT ? NEAP_CREATE : c->verb),
+                                .resource_request = true,
+                                .group = c->group ? c->group : "",
+                                .version = c->version ? c->version : "",
+                                .resource = c->resource ? c->resource : "",
+                                .subresource = c->subresource ? c->subresource : "",
+                                .namespace_ = c->namespace_ ? c->namespace_ : "",
+                                .name = c->name ? c->name : "",
+                                .path = c->path};
+    struct neap_snapshot *snapshot = neap_snapshot_pin(s->registry);
+    enum neap_decision d = neap_auth_authorize(s->auth, snapshot, &x, NULL);
+    neap_snapshot_unpin(snapshot);
+    return d == NEAP_ALLOW ? 0 : neap_auth_forbidden(&x, NULL, &c->err);
+}
+
 static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
 {
     struct server *s = arg;
@@ -276,7 +300,7 @@ static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
         return false;
     }
     c->identity = id;
-    return true;
+    return refuse_early(s, c) == 0;
 }
 
 static void handle(void *arg, struct neap_call *c)
@@ -320,6 +344,36 @@ static int listen_for_pods(struct server *s, struct neap_err *err)
     snprintf(text, sizeof(text), strchr(a, ':') ? "[%s]:%u" : "%s:%u", a, s->port);
     int rc = neap_http_bind_in(s->netns, text, true, &fd, NULL, err);
     return rc ? rc : neap_http_server_listen(s->http, fd, err);
+}
+
+static void read_limits(const struct server *s, struct neap_http_limits *l)
+{
+    const struct neap_config *c = s->config;
+    *l = (struct neap_http_limits){
+        .header_bytes = (size_t)neap_config_int(c, NULL, "max_header_bytes"),
+        .body_bytes = (size_t)neap_config_int(c, NULL, "max_body_bytes"),
+        .bodies_bytes = (size_t)neap_config_int(c, NULL, "max_bodies_bytes"),
+        .message_bytes = (size_t)neap_config_int(c, NULL, "max_message_bytes"),
+        .arena_bytes = (size_t)neap_config_int(c, NULL, "request_memory"),
+        .streams = (unsigned)neap_config_int(c, NULL, "max_streams"),
+        .connections = (unsigned)neap_config_int(c, NULL, "max_connections"),
+        .resets = (unsigned)neap_config_int(c, NULL, "max_resets"),
+        .handshake_timeout_ms = (uint64_t)neap_config_int(c, NULL, "handshake_timeout"),
+        .header_timeout_ms = (uint64_t)neap_config_int(c, NULL, "header_timeout"),
+        .body_timeout_ms = (uint64_t)neap_config_int(c, NULL, "body_timeout"),
+        .idle_timeout_ms = (uint64_t)neap_config_int(c, NULL, "idle_timeout"),
+        .write_stall_ms = (uint64_t)neap_config_int(c, NULL, "write_stall_timeout"),
+        .list_timeout_ms = (uint64_t)neap_config_int(c, NULL, "list_timeout")};
+}
+
+/* Every connection is a file descriptor: as many as the system lets us have. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static int open_rules(struct server *s, struct neap_err *err)
@@ -367,8 +421,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
                                          .choose_protocol = choose_protocol,
                                          .refuse = refuse,
                                          .arg = s};
-    neap_http_limits_default(&h.limits);
-    h.limits.arena_bytes = r.arena_bytes;
+    read_limits(s, &h.limits);
     rc = neap_http_server_new(&h, &s->http, err);
     if (!rc)
         rc = neap_http_server_listen(s->http, fd, err);
@@ -583,6 +636,7 @@ static int start(struct server *s, struct neap_err *err)
     static const int signals[] = {SIGTERM, SIGINT};
     int fd = -1;
     s->data_dir = option(s, "data_dir");
+    raise_file_limit();
     neap_node_name(s->config, s->node_name);
     int rc = neap_netns_path(s->config, s->netns_buffer, sizeof(s->netns_buffer), &s->netns, err);
     if (rc)

@@ -62,6 +62,9 @@ struct neap_attributes {
     bool resource_request;
     const char *group, *version, *resource, *subresource, *namespace_, *name; /* "" when none */
     const char *path; /* non-resource requests */
+    /* A list or watch: the node that its field selector pins spec.nodeName to. NULL: none. (One that pins
+     * metadata.name has that as its name.) */
+    const char *pinned_node;
 };
 enum neap_decision { NEAP_DENY, NEAP_ALLOW, NEAP_NO_OPINION };
 /* RBAC and node authorizer at one snapshot. <reason> (may be NULL) gets an owned text: why a node may not.
@@ -105,9 +108,15 @@ char *neap_auth_openid_configuration(struct neap_auth *a);
 char *neap_auth_jwks(struct neap_auth *a);
 
 /* ---- NodeRestriction: what a node may write. 0 or NEAP_EFORBIDDEN. Called for identities in
- * system:nodes only; <old>, <new> NULL when there is none. ------------------------------------------ */
+ * system:nodes only; <old> NULL: a create, <new> NULL: a delete or an eviction. ---------------------- */
 int neap_auth_node_restriction(struct neap_auth *a, const struct neap_snapshot *s,
                                const struct neap_call *call, yyjson_mut_val *old_root,
                                yyjson_mut_val *new_root, struct neap_err *err);
+
+/* A ServiceAccount's token, asked for by <call>: a node may have one that is bound to a pod of its own, for the
+ * audiences that the pod names. <pod> NULL: not bound to a pod. Others than nodes: 0. */
+int neap_auth_node_token(struct neap_auth *a, const struct neap_call *call,
+                         const struct neap_object *pod, bool uid_given,
+                         const char *const *audiences, struct neap_err *err);
 
 #endif

@@ -31,6 +31,7 @@ struct neap_auth {
     char key_id[64];
     pthread_mutex_t lock;                   /* of the caches */
     struct neap_map roles, bindings;        /* object key -> compiled */
+    size_t sweep_at;                        /* so many of them: some are dropped */
     struct auth_token *tokens[AUTH_TOKENS]; /* the last one of its slot; NULL: none */
     unsigned node_name_field; /* index of pods' spec.nodeName among the selectable fields */
 };
@@ -57,6 +58,7 @@ struct auth_rule {
 };
 struct auth_role {
     uint64_t revision;
+    bool used; /* since the last sweep */
     struct auth_rule *rules;
     unsigned count;
     void *memory[2];
@@ -67,6 +69,7 @@ struct auth_subject {
 };
 struct auth_binding {
     uint64_t revision;
+    bool used;
     struct auth_subject *subjects;
     unsigned count;
     bool cluster_role;
@@ -77,16 +80,25 @@ struct auth_binding {
 const struct auth_role *auth_role_of(struct neap_auth *a, const struct neap_object *o);
 const struct auth_binding *auth_binding_of(struct neap_auth *a, const struct neap_object *o);
 void auth_cache_free(struct neap_auth *a);
+/* Drops what nobody has asked for lately (roles that were deleted) once there is much of it. Under the lock;
+ * what was borrowed is not to be used after. */
+void auth_cache_sweep(struct neap_auth *a);
 /* Compiles a JSON list of PolicyRule into <arena>. */
 struct auth_rule *auth_rules_compile(struct neap_arena *arena, yyjson_val *rules, unsigned *count);
 
 /* ---- rbac.c ---- */
 bool auth_rule_allows(const struct auth_rule *r, const struct neap_attributes *x);
+/* Everything that <want> allows, <have> allows by itself. */
+bool auth_rule_within(const struct auth_rule *want, const struct auth_rule *have);
 bool auth_subject_matches(const struct auth_binding *b, const struct neap_identity *id);
 /* Calls back for each role that applies to the identity there; true from <visit>: stop. */
 bool auth_visit_roles(struct neap_auth *a, const struct neap_snapshot *s,
                       const struct neap_identity *id, const char *namespace_,
                       bool (*visit)(void *arg, const struct auth_role *role), void *arg);
+/* The same for a caller that holds the lock, as long as it uses what it was shown. */
+bool auth_visit_roles_locked(struct neap_auth *a, const struct neap_snapshot *s,
+                             const struct neap_identity *id, const char *namespace_,
+                             bool (*visit)(void *arg, const struct auth_role *role), void *arg);
 /* ---- node.c ---- */
 /* "system:node:NAME" in system:nodes -> NAME; NULL: no node. */
 const char *auth_node_name(const struct neap_identity *id);

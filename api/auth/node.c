@@ -1,5 +1,5 @@
-/* Nodes: what a kubelet may see is what its pods need; what it may write is its own.
- * Source: Kubernetes documentation, "Using Node Authorization", "NodeRestriction". */
+/* Nodes: what a kubelet may see is what its pods need. What it may write: node_restriction.c.
+ * Source: Kubernetes documentation, "Using Node Authorization". */
 #include "auth_internal.h"
 
 static const char PREFIX[] = "system:node:";
@@ -144,6 +144,23 @@ static bool by_graph(struct neap_auth *a, const struct neap_snapshot *s,
     return ok;
 }
 
+/* Its own pods: one by name, or those that a selector pins to it. */
+static bool own_pods(const struct neap_snapshot *s, const struct neap_attributes *x,
+                     const char *node)
+{
+    bool many = strcmp(x->verb, "list") == 0 || strcmp(x->verb, "watch") == 0;
+    if (many && neap_streq(x->pinned_node, node))
+        return true;
+    struct neap_object *pod =
+        *x->name
+            ? neap_snapshot_get(s, neap_kind_by_resource("", "v1", "pods"), x->namespace_, x->name)
+            : NULL;
+    yyjson_doc *doc = pod ? neap_object_parse(pod, NULL) : NULL;
+    bool own = string_is(yyjson_doc_get_root(doc), "spec.nodeName", node);
+    yyjson_doc_free(doc);
+    return own;
+}
+
 static bool own_lease(const struct neap_attributes *x, const char *node)
 {
     return strcmp(x->namespace_, "kube-node-lease") == 0 &&
@@ -161,6 +178,11 @@ enum neap_decision auth_node_authorize(struct neap_auth *a, const struct neap_sn
         return by_graph(a, s, x, node, reason) ? NEAP_ALLOW : NEAP_NO_OPINION;
     if (is(x, "coordination.k8s.io", "leases"))
         return own_lease(x, node) ? NEAP_ALLOW : NEAP_NO_OPINION;
+    static const char *const reading[] = {"get", "list", "watch", NULL};
+    if (is(x, "", "pods") && !*x->subresource && one_of(x->verb, reading))
+        return own_pods(s, x, node) ? NEAP_ALLOW : NEAP_NO_OPINION;
+    if (is(x, "", "nodes") && one_of(x->verb, reading))
+        return !*x->subresource && strcmp(x->name, node) == 0 ? NEAP_ALLOW : NEAP_NO_OPINION;
     if (is(x, "storage.k8s.io", "csinodes"))
         return strcmp(x->verb, "create") == 0 || strcmp(x->name, node) == 0 ? NEAP_ALLOW
                                                                             : NEAP_NO_OPINION;
@@ -175,117 +197,4 @@ enum neap_decision auth_node_authorize(struct neap_auth *a, const struct neap_sn
         ok = auth_rule_allows(&role->rules[i], x);
     pthread_mutex_unlock(&a->lock);
     return ok ? NEAP_ALLOW : NEAP_NO_OPINION;
-}
-
-/* ---- NodeRestriction ---- */
-
-static int forbid(const struct neap_call *call, struct neap_err *err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int forbid(const struct neap_call *call, struct neap_err *err, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    const char *name = call->name ? call->name : "";
-    neap_err_set(err, NEAP_EFORBIDDEN, "%s \"%s\" is forbidden: %s", call->resource, name, text);
-    neap_err_about(err, call->group, call->resource, name);
-    return NEAP_EFORBIDDEN;
-}
-
-static bool label_allowed(const char *key)
-{
-    static const char *const kubelet[] = {"kubernetes.io/hostname",
-                                          "kubernetes.io/arch",
-                                          "kubernetes.io/os",
-                                          "node.kubernetes.io/instance-type",
-                                          "beta.kubernetes.io/instance-type",
-                                          "beta.kubernetes.io/os",
-                                          "beta.kubernetes.io/arch",
-                                          "topology.kubernetes.io/zone",
-                                          "topology.kubernetes.io/region",
-                                          "failure-domain.beta.kubernetes.io/zone",
-                                          "failure-domain.beta.kubernetes.io/region",
-                                          NULL};
-    const char *slash = strchr(key, '/');
-    if (!slash || one_of(key, kubelet))
-        return true;
-    size_t n = (size_t)(slash - key);
-    if (strncmp(key, "kubelet.kubernetes.io", n) == 0 || strncmp(key, "node.kubernetes.io", n) == 0)
-        return true;
-    char domain[256];
-    snprintf(domain, sizeof(domain), "%.*s", (int)n, key);
-    if (neap_endswith(domain, ".kubelet.kubernetes.io") ||
-        neap_endswith(domain, ".node.kubernetes.io"))
-        return true;
-    bool ours = strcmp(domain, "kubernetes.io") == 0 || strcmp(domain, "k8s.io") == 0 ||
-                neap_endswith(domain, ".kubernetes.io") || neap_endswith(domain, ".k8s.io");
-    return !ours;
-}
-
-static int check_node(const struct neap_call *call, const char *node, yyjson_mut_val *old,
-                      yyjson_mut_val *new, struct neap_err *err)
-{
-    const char *name = call->name ? call->name : neap_json_str_at(new, "metadata.name");
-    if (!neap_streq(name, node))
-        return forbid(call, err, "node \"%s\" is not allowed to modify node \"%s\"", node,
-                      name ? name : "");
-    yyjson_mut_val *labels = neap_json_at(new, "metadata.labels");
-    yyjson_mut_val *before = old ? neap_json_at(old, "metadata.labels") : NULL;
-    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(labels);
-    for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
-        const char *key = yyjson_mut_get_str(k);
-        yyjson_mut_val *was = yyjson_mut_obj_get(before, key);
-        if (was && neap_json_equal(was, yyjson_mut_obj_iter_get_val(k)))
-            continue;
-        if (!label_allowed(key))
-            return forbid(call, err, "is not allowed to set the following labels: %s", key);
-    }
-    yyjson_mut_val *taints = neap_json_at(new, "spec.taints");
-    yyjson_mut_val *had = old ? neap_json_at(old, "spec.taints") : NULL;
-    bool same = (!taints && !had) || (taints && had && neap_json_equal(taints, had));
-    if (old && !call->subresource && !same)
-        return forbid(call, err, "node \"%s\" is not allowed to modify taints", node);
-    return 0;
-}
-
-static int check_pod(const struct neap_call *call, const char *node, yyjson_mut_val *old,
-                     yyjson_mut_val *new, struct neap_err *err)
-{
-    const char *host = neap_json_str_at(old ? old : new, "spec.nodeName");
-    if (!old) {
-        yyjson_mut_val *mirror = yyjson_mut_obj_get(neap_json_at(new, "metadata.annotations"),
-                                                    "kubernetes.io/config.mirror");
-        if (!mirror)
-            return forbid(call, err,
-                          "pod does not have \"kubernetes.io/config.mirror\" annotation, "
-                          "node \"%s\" can only create mirror pods",
-                          node);
-    }
-    if (!neap_streq(host, node))
-        return forbid(call, err, "node \"%s\" can only %s pods with spec.nodeName set to itself",
-                      node, old ? "change" : "create");
-    if (old && new && !neap_streq(call->subresource, "status"))
-        return forbid(call, err, "node \"%s\" may only update the status of pods", node);
-    return 0;
-}
-
-int neap_auth_node_restriction(struct neap_auth *a, const struct neap_snapshot *s,
-                               const struct neap_call *call, yyjson_mut_val *old_root,
-                               yyjson_mut_val *new_root, struct neap_err *err)
-{
-    const char *node = auth_node_name(call->identity);
-    (void)a;
-    (void)s;
-    if (!node)
-        return 0;
-    if (!call->group || !*call->group) {
-        if (strcmp(call->resource, "nodes") == 0)
-            return check_node(call, node, old_root, new_root, err);
-        if (strcmp(call->resource, "pods") == 0)
-            return check_pod(call, node, old_root, new_root, err);
-    }
-    return 0;
 }

@@ -14,6 +14,15 @@ static bool has(const char *const *list, const char *s)
     return false;
 }
 
+/* Names are meant literally: "*" is a name like any other. */
+static bool names_hold(const char *const *names, const char *name)
+{
+    for (; *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
 /* "pods", "pods/log", "*", "STAR/scale" */
 static bool resource_matches(const char *const *list, const char *resource, const char *sub)
 {
@@ -51,7 +60,58 @@ bool auth_rule_allows(const struct auth_rule *r, const struct neap_attributes *x
         return url_matches((const char *const *)r->urls, x->path);
     return has(groups, x->group) &&
            resource_matches((const char *const *)r->resources, x->resource, x->subresource) &&
-           (!names[0] || (*x->name && has(names, x->name)));
+           (!names[0] || (*x->name && names_hold(names, x->name)));
+}
+
+static bool all_held(const char *const *want, const char *const *have)
+{
+    for (; *want; want++)
+        if (!has(have, *want))
+            return false;
+    return true;
+}
+
+static bool resources_within(const char *const *want, const char *const *have)
+{
+    char plain[256];
+    for (; *want; want++) {
+        const char *slash = strchr(*want, '/');
+        size_t n = slash ? (size_t)(slash - *want) : strlen(*want);
+        if (n >= sizeof(plain))
+            return false;
+        snprintf(plain, sizeof(plain), "%.*s", (int)n, *want);
+        if (!resource_matches(have, plain, slash ? slash + 1 : ""))
+            return false;
+    }
+    return true;
+}
+
+static bool names_within(const char *const *want, const char *const *have)
+{
+    if (!have[0])
+        return true;
+    for (unsigned i = 0; want[i]; i++)
+        if (!names_hold(have, want[i]))
+            return false;
+    return want[0];
+}
+
+static bool urls_within(const char *const *want, const char *const *have)
+{
+    for (; *want; want++)
+        if (!url_matches(have, *want))
+            return false;
+    return true;
+}
+
+bool auth_rule_within(const struct auth_rule *want, const struct auth_rule *have)
+{
+    const char *const *const w[] = {want->verbs, want->groups, want->resources, want->names,
+                                    want->urls},
+                             *const *const h[] = {have->verbs, have->groups, have->resources,
+                                                  have->names, have->urls};
+    return all_held(w[0], h[0]) && all_held(w[1], h[1]) && resources_within(w[2], h[2]) &&
+           names_within(w[3], h[3]) && urls_within(w[4], h[4]);
 }
 
 bool auth_subject_matches(const struct auth_binding *b, const struct neap_identity *id)
@@ -78,13 +138,13 @@ static bool visit_binding(struct neap_auth *a, const struct neap_snapshot *s,
     return role && visit(arg, auth_role_of(a, role));
 }
 
-bool auth_visit_roles(struct neap_auth *a, const struct neap_snapshot *s,
-                      const struct neap_identity *id, const char *namespace_,
-                      bool (*visit)(void *arg, const struct auth_role *role), void *arg)
+bool auth_visit_roles_locked(struct neap_auth *a, const struct neap_snapshot *s,
+                             const struct neap_identity *id, const char *namespace_,
+                             bool (*visit)(void *arg, const struct auth_role *role), void *arg)
 {
     struct neap_iter it;
     bool stop = false;
-    pthread_mutex_lock(&a->lock);
+    auth_cache_sweep(a);
     neap_iter_init(&it, s, rbac("clusterrolebindings"), NULL, NULL);
     for (struct neap_object *o; !stop && (o = neap_iter_next(&it));)
         stop = visit_binding(a, s, id, o, visit, arg);
@@ -93,6 +153,15 @@ bool auth_visit_roles(struct neap_auth *a, const struct neap_snapshot *s,
         for (struct neap_object *o; !stop && (o = neap_iter_next(&it));)
             stop = visit_binding(a, s, id, o, visit, arg);
     }
+    return stop;
+}
+
+bool auth_visit_roles(struct neap_auth *a, const struct neap_snapshot *s,
+                      const struct neap_identity *id, const char *namespace_,
+                      bool (*visit)(void *arg, const struct auth_role *role), void *arg)
+{
+    pthread_mutex_lock(&a->lock);
+    bool stop = auth_visit_roles_locked(a, s, id, namespace_, visit, arg);
     pthread_mutex_unlock(&a->lock);
     return stop;
 }
@@ -279,88 +348,4 @@ void neap_auth_rules(struct neap_auth *a, const struct neap_snapshot *s,
                     r.resources.len ? r.resources.data : "", r.urls.len ? r.urls.data : "");
     neap_buf_done(&r.resources);
     neap_buf_done(&r.urls);
-}
-
-/* ---- escalation: is every single permission held? ---- */
-
-struct covering {
-    struct neap_auth *auth;
-    const struct neap_snapshot *snapshot;
-    const struct neap_identity *identity;
-    const char *namespace_;
-    struct neap_buf *missing;
-    bool ok;
-};
-
-/* The identity holds this one permission (with "*" meaning all of its kind). */
-static bool held(struct covering *c, const char *verb, const char *group, const char *resource,
-                 const char *name, const char *url)
-{
-    const char *slash = resource ? strchr(resource, '/') : NULL;
-    char plain[256] = "";
-    if (resource)
-        snprintf(plain, sizeof(plain), "%.*s", slash ? (int)(slash - resource) : 255, resource);
-    struct neap_attributes x = {.identity = c->identity,
-                                .verb = verb,
-                                .resource_request = url == NULL,
-                                .group = group ? group : "",
-                                .version = "",
-                                .resource = plain,
-                                .subresource = slash ? slash + 1 : "",
-                                .namespace_ = c->namespace_,
-                                .name = name ? name : "",
-                                .path = url ? url : ""};
-    return neap_auth_authorize(c->auth, c->snapshot, &x, NULL) == NEAP_ALLOW;
-}
-
-static void lacking(struct covering *c, const char *verb, const char *group, const char *resource,
-                    const char *name, const char *url)
-{
-    struct neap_buf *b = c->missing;
-    c->ok = false;
-    neap_buf_str(b, b->len ? "\n{" : "{");
-    if (url)
-        neap_buf_printf(b, "NonResourceURLs:[\"%s\"]", url);
-    else
-        neap_buf_printf(b, "APIGroups:[\"%s\"], Resources:[\"%s\"]", group ? group : "",
-                        resource ? resource : "");
-    if (name)
-        neap_buf_printf(b, ", ResourceNames:[\"%s\"]", name);
-    neap_buf_printf(b, ", Verbs:[\"%s\"]}", verb);
-}
-
-static void cover_rule(struct covering *c, const struct auth_rule *r)
-{
-    static const char *const none[] = {NULL, NULL};
-    for (unsigned v = 0; r->verbs[v]; v++) {
-        for (unsigned u = 0; r->urls[u]; u++)
-            if (!held(c, r->verbs[v], NULL, NULL, NULL, r->urls[u]))
-                lacking(c, r->verbs[v], NULL, NULL, NULL, r->urls[u]);
-        for (unsigned g = 0; r->groups[g]; g++)
-            for (unsigned i = 0; r->resources[i]; i++) {
-                const char *const *names = r->names[0] ? (const char *const *)r->names : none;
-                for (unsigned n = 0; n == 0 || names[n]; n++)
-                    if (!held(c, r->verbs[v], r->groups[g], r->resources[i], names[n], NULL))
-                        lacking(c, r->verbs[v], r->groups[g], r->resources[i], names[n], NULL);
-            }
-    }
-}
-
-bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
-                      const struct neap_identity *identity, const char *namespace_,
-                      yyjson_mut_val *rules, struct neap_buf *missing)
-{
-    struct covering c = {a, s, identity, namespace_, missing, true};
-    struct neap_arena *arena = neap_arena_new(0);
-    struct neap_buf json = NEAP_BUF_INIT;
-    unsigned count;
-    neap_json_write_sorted(&json, rules);
-    yyjson_doc *doc = yyjson_read(json.data, json.len, 0);
-    struct auth_rule *list_ = auth_rules_compile(arena, yyjson_doc_get_root(doc), &count);
-    for (unsigned i = 0; i < count; i++)
-        cover_rule(&c, &list_[i]);
-    yyjson_doc_free(doc);
-    neap_buf_done(&json);
-    neap_arena_free(arena);
-    return c.ok;
 }

@@ -1,5 +1,8 @@
-/* Roles and bindings compiled from their JSON, kept while the object's revision stays. */
+/* Roles and bindings compiled from their JSON, kept while the object's revision stays. Nobody tells when one is
+ * deleted: what no request has needed between two sweeps goes. */
 #include "auth_internal.h"
+
+enum { SWEEP_MIN = 4096 };
 
 static const char **strings(struct neap_arena *arena, yyjson_val *list)
 {
@@ -49,6 +52,8 @@ static void free_binding(void *p)
 const struct auth_role *auth_role_of(struct neap_auth *a, const struct neap_object *o)
 {
     struct auth_role *r = neap_map_get(&a->roles, neap_object_key(o));
+    if (r)
+        r->used = true;
     if (r && r->revision == neap_object_revision(o))
         return r;
     yyjson_doc *doc = neap_object_parse(o, NULL);
@@ -57,6 +62,7 @@ const struct auth_role *auth_role_of(struct neap_auth *a, const struct neap_obje
         free_role(r);
     r = neap_calloc(1, sizeof(*r));
     r->revision = neap_object_revision(o);
+    r->used = true;
     r->memory[0] = arena;
     r->rules =
         auth_rules_compile(arena, yyjson_obj_get(yyjson_doc_get_root(doc), "rules"), &r->count);
@@ -86,6 +92,8 @@ const struct auth_binding *auth_binding_of(struct neap_auth *a, const struct nea
     struct auth_binding *b = neap_map_get(&a->bindings, neap_object_key(o));
     size_t i, n;
     yyjson_val *s;
+    if (b)
+        b->used = true;
     if (b && b->revision == neap_object_revision(o))
         return b;
     yyjson_doc *doc = neap_object_parse(o, NULL);
@@ -95,6 +103,7 @@ const struct auth_binding *auth_binding_of(struct neap_auth *a, const struct nea
     b = neap_calloc(1, sizeof(*b));
     b->arena = neap_arena_new(0);
     b->revision = neap_object_revision(o);
+    b->used = true;
     b->subjects = neap_arena_calloc(b->arena, (yyjson_arr_size(list) + 1) * sizeof(*b->subjects));
     yyjson_arr_foreach(list, i, n, s)
     {
@@ -106,6 +115,31 @@ const struct auth_binding *auth_binding_of(struct neap_auth *a, const struct nea
     yyjson_doc_free(doc);
     neap_map_set(&a->bindings, neap_object_key(o), b);
     return b;
+}
+
+void auth_cache_sweep(struct neap_auth *a)
+{
+    size_t it = 0, limit = a->sweep_at > SWEEP_MIN ? a->sweep_at : SWEEP_MIN;
+    const char *key;
+    void *value;
+    if (a->roles.count + a->bindings.count < limit)
+        return;
+    while (neap_map_next(&a->roles, &it, &key, &value)) {
+        struct auth_role *r = value;
+        if (!r->used)
+            free_role(neap_map_del(&a->roles, key));
+        else
+            r->used = false;
+    }
+    for (it = 0; neap_map_next(&a->bindings, &it, &key, &value);) {
+        struct auth_binding *b = value;
+        if (!b->used)
+            free_binding(neap_map_del(&a->bindings, key));
+        else
+            b->used = false;
+    }
+    a->sweep_at =
+        2 * (a->roles.count + a->bindings.count); /* a large cluster is not swept always */
 }
 
 void auth_cache_free(struct neap_auth *a)

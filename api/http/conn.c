@@ -73,9 +73,13 @@ static void peer_name(struct http_conn *c, const struct sockaddr_storage *s)
 
 void http_conn_new(struct neap_http_server *s, int fd, const struct sockaddr_storage *from)
 {
-    static const int on = 1;
+    static const int on = 1, keep_idle_s = 30;
     struct http_conn *c = neap_calloc(1, sizeof(*c));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    /* a peer that is gone without a word is found, also when nothing is sent to it */
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keep_idle_s, sizeof(keep_idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keep_idle_s, sizeof(keep_idle_s));
     c->server = s;
     neap_list_init(&c->requests);
     peer_name(c, from);

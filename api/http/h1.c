@@ -155,9 +155,11 @@ static void output(struct http_conn *c)
         return;
     struct http_request *r = h->request;
     while (http_io_waiting(&c->io) < HTTP_OUT_HIGH && !r->ended) {
+        r->moved_ms = neap_loop_now_ms(c->io.loop);
         int rc = http_answer_read(r, r->call->stream_body ? &r->pending : &c->io.out, HTTP_RECORD);
         put_chunk(h, r, &c->io.out);
         if (rc == 0) {
+            r->waiting = true;
             neap_buf_done(&r->pending); /* a watch that waits holds nothing */
             return;
         }
@@ -333,7 +335,7 @@ static bool tick(struct http_conn *c, int64_t now)
     if (!h->request)
         return !h->since_ms ||
                now - h->since_ms <= (int64_t)c->server->options.limits.header_timeout_ms;
-    return http_request_tick(h->request, now);
+    return http_request_tick(h->request, now) && !http_request_stalled(h->request, now);
 }
 
 const struct http_protocol http_h1 = {start, input, output, gone, drain, tick};

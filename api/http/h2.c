@@ -5,8 +5,8 @@
 
 enum {
     WINDOW = 1 << 20,
-    /* a client that resets streams faster than this is thrown out (CVE-2023-44487) */
-    RESETS_BURST = 1000,
+    /* above limits.resets: a client that resets streams faster, or has us reset them (CVE-2023-44487,
+     * CVE-2025-8671), is thrown out */
     RESETS_PER_SECOND = 33,
     DROPPED_BODIES = 2, /* times limits.body_bytes of a refused request */
 };
@@ -14,7 +14,7 @@ enum {
 struct h2 {
     nghttp2_session *session;
     struct http_conn *conn;
-    bool goaway;
+    bool goaway, overrun; /* too many resets */
     int64_t reset_tokens, reset_at_ms;
 };
 
@@ -44,7 +44,7 @@ static ssize_t read_answer(nghttp2_session *session, int32_t stream_id, uint8_t 
     struct http_request *r = source->ptr;
     (void)session;
     (void)stream_id;
-    (void)user;
+    r->moved_ms = neap_loop_now_ms(((struct h2 *)user)->conn->io.loop);
     if (!r->call->stream_body)
         return read_fixed(r, buf, length, flags);
     if (!r->ended && r->pending.len < length)
@@ -126,18 +126,17 @@ static bool reset_allowed(struct h2 *h)
     if (gained > 0) {
         h->reset_at_ms = now;
         h->reset_tokens += gained;
-        if (h->reset_tokens > RESETS_BURST)
-            h->reset_tokens = RESETS_BURST;
+        int64_t most = h->conn->server->options.limits.resets;
+        if (h->reset_tokens > most)
+            h->reset_tokens = most;
     }
     return h->reset_tokens-- > 0;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
-    struct h2 *h = user;
     struct http_request *r = request_of(session, frame->hd.stream_id);
-    if (frame->hd.type == NGHTTP2_RST_STREAM && !reset_allowed(h))
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    (void)user;
     if (!r || r->refused)
         return 0;
     bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
@@ -175,11 +174,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
     struct http_request *r = request_of(session, stream_id);
-    (void)code;
-    (void)user;
     if (r) {
         nghttp2_session_set_stream_user_data(session, stream_id, NULL);
         http_request_release(r);
+    }
+    struct h2 *h = user;
+    if (code != NGHTTP2_NO_ERROR && !reset_allowed(h) && !h->overrun) {
+        h->overrun = true;
+        nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
     }
     return 0;
 }
@@ -207,7 +209,7 @@ static void start(struct http_conn *c)
     nghttp2_option_set_max_outbound_ack(option, 1000);
     nghttp2_option_set_no_closed_streams(option, 1);
     h->conn = c;
-    h->reset_tokens = RESETS_BURST;
+    h->reset_tokens = l->resets;
     h->reset_at_ms = neap_loop_now_ms(c->server->options.loop);
     c->session = h;
     nghttp2_session_server_new2(&h->session, cb, h, option);
@@ -226,8 +228,9 @@ static void start(struct http_conn *c)
 
 static bool input(struct http_conn *c, const char *data, size_t len)
 {
-    ssize_t n = nghttp2_session_mem_recv(h2_of(c)->session, (const uint8_t *)data, len);
-    return n >= 0;
+    struct h2 *h = h2_of(c);
+    ssize_t n = nghttp2_session_mem_recv(h->session, (const uint8_t *)data, len);
+    return n >= 0 && !h->overrun;
 }
 
 static void output(struct http_conn *c)
@@ -236,6 +239,8 @@ static void output(struct http_conn *c)
     while (http_io_waiting(&c->io) < HTTP_OUT_HIGH) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->session, &data);
+        if (n < 0)
+            c->io.closing = true;
         if (n <= 0)
             break;
         neap_buf_append(&c->io.out, data, (size_t)n);
@@ -278,10 +283,16 @@ static void drain(struct http_conn *c)
 
 static bool tick(struct http_conn *c, int64_t now)
 {
+    struct h2 *h = h2_of(c);
     neap_list_foreach(&c->requests, e)
     {
-        if (!http_request_tick(neap_list_entry(e, struct http_request, link), now))
+        struct http_request *r = neap_list_entry(e, struct http_request, link);
+        if (!http_request_tick(r, now))
             return false;
+        if (http_request_stalled(r, now)) { /* the shut window is the peer's, the memory is ours */
+            nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_CANCEL);
+            http_io_flush_soon(&c->io);
+        }
     }
     return true;
 }

@@ -25,12 +25,16 @@ struct neap_tls *neap_tls_free(struct neap_tls *t);
 struct neap_http_limits {
     size_t header_bytes;  /* 64 KiB: all headers of a request */
     size_t body_bytes;    /* 3 MiB */
+    size_t bodies_bytes;  /* 256 MiB: of all requests that are being received */
+    size_t message_bytes; /* 1 MiB: a websocket message from the peer */
     size_t arena_bytes;   /* 64 MiB a request */
     unsigned streams;     /* 250 a connection */
     unsigned connections; /* 10,000 */
     uint64_t header_timeout_ms, idle_timeout_ms, handshake_timeout_ms; /* 10 s, 180 s, 10 s */
     uint64_t body_timeout_ms; /* 60 s to receive a whole body */
-    uint64_t write_stall_ms;  /* 60 s without progress on a full send window: closed */
+    uint64_t write_stall_ms;  /* 60 s in which a peer takes nothing of an answer: ended */
+    uint64_t list_timeout_ms; /* 5 min: a list that takes longer is ended, it holds a snapshot */
+    unsigned resets;          /* 1000: of streams at once on a connection, then 33 a second */
 };
 void neap_http_limits_default(struct neap_http_limits *l);
 

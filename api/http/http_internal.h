@@ -10,12 +10,11 @@
 #include <openssl/ssl.h>
 
 enum {
-    HTTP_OUT_HIGH = 64 << 10,    /* waits to be sent: no more is pulled above it */
-    HTTP_READ = 16 << 10,        /* one TLS record */
-    HTTP_RECORD = 16 << 10,      /* one SSL_write */
-    HTTP_LINGER_MS = 2000,       /* what a refused peer still sends is read and dropped so long */
-    HTTP_BODIES_MAX = 256 << 20, /* request bodies in memory, a server */
-    HTTP_HEADERS_MAX = 128,      /* of a request */
+    HTTP_OUT_HIGH = 64 << 10, /* waits to be sent: no more is pulled above it */
+    HTTP_READ = 16 << 10,     /* one TLS record */
+    HTTP_RECORD = 16 << 10,   /* one SSL_write */
+    HTTP_LINGER_MS = 2000,    /* what a refused peer still sends is read and dropped so long */
+    HTTP_HEADERS_MAX = 128,   /* of a request */
     HTTP_ANSWER_HEADERS = 32,
 };
 
@@ -95,8 +94,9 @@ struct http_listener {
 struct neap_http_server {
     struct neap_http_server_options options;
     struct neap_list listeners, conns;
-    unsigned conn_count;
-    size_t body_bytes; /* held by requests that are being received */
+    unsigned conn_count, turned_away; /* since the last tick */
+    int spare;                        /* a file descriptor for when there is no other */
+    size_t body_bytes;                /* held by requests that are being received */
     bool draining, closing;
     struct neap_timer *drain_timer, *tick;
     void (*drained)(void *arg);
@@ -142,6 +142,8 @@ struct http_request {
     struct neap_list link;
     int32_t stream_id; /* h2 */
     int64_t begun_ms;
+    int64_t finished_ms;
+    int64_t moved_ms; /* the peer took something of the answer, or there was nothing to take */
     struct neap_buf body;
     struct neap_buf pending; /* of a streamed answer: read from the body, not sent yet */
     const char *fixed;       /* of a fixed answer */
@@ -157,6 +159,7 @@ struct http_request {
     bool ended;         /* the answer is complete */
     bool refused;
     bool head_only;
+    bool waiting;         /* a streamed answer: for the handler, not for the peer */
     bool reading, rewake; /* wake() inside read() */
     void (*answer)(struct http_request *r);
     void (*woken)(struct http_request *r);
@@ -175,8 +178,10 @@ void http_request_refuse(struct http_request *r, int code, const char *text);
 void http_request_handle(struct http_request *r);
 /* The peer is gone, or the answer is out: frees now or when finish() comes. */
 void http_request_release(struct http_request *r);
-/* The body is late: refused. */
+/* The body is late: refused. False: the head is late. */
 bool http_request_tick(struct http_request *r, int64_t now);
+/* The answer is to be ended: its peer takes nothing, or a list takes too long. */
+bool http_request_stalled(const struct http_request *r, int64_t now);
 /* The headers of the answer; returns the count. <length> holds what content-length points at. */
 unsigned http_answer_headers(struct http_request *r, struct neap_header out[HTTP_ANSWER_HEADERS],
                              char length[24]);

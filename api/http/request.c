@@ -6,6 +6,7 @@ static void on_finish(struct neap_call *c)
 {
     struct http_request *r = c->transport;
     r->finished = true;
+    r->moved_ms = r->finished_ms = neap_loop_now_ms(c->loop);
     if (!r->conn) {
         http_request_release(r);
         return;
@@ -19,6 +20,10 @@ static void on_wake(struct neap_call *c)
     struct http_request *r = c->transport;
     if (!r->conn || !r->finished)
         return;
+    if (r->waiting) {
+        r->waiting = false;
+        r->moved_ms = neap_loop_now_ms(c->loop);
+    }
     if (r->reading) {
         r->rewake = true; /* its own read() calls us */
         return;
@@ -140,7 +145,7 @@ bool http_request_body(struct http_request *r, const char *data, size_t len)
         http_request_refuse(r, NEAP_ETOOLARGE, text);
         return false;
     }
-    if (s->body_bytes + len > HTTP_BODIES_MAX) {
+    if (s->body_bytes + len > s->options.limits.bodies_bytes) {
         http_request_refuse(r, NEAP_ETOOMANYREQUESTS, "too many request bodies are under way");
         return false;
     }
@@ -159,6 +164,16 @@ bool http_request_tick(struct http_request *r, int64_t now)
     if (now - r->begun_ms > (int64_t)l->body_timeout_ms)
         http_request_refuse(r, NEAP_ETIMEOUT, "the body of the request did not come in time");
     return true;
+}
+
+bool http_request_stalled(const struct http_request *r, int64_t now)
+{
+    const struct neap_http_limits *l = &r->conn->server->options.limits;
+    if (!r->finished || r->ended || r->waiting)
+        return false;
+    bool list = r->call->verb == NEAP_LIST && r->call->stream_body;
+    return (l->write_stall_ms && now - r->moved_ms > (int64_t)l->write_stall_ms) ||
+           (list && l->list_timeout_ms && now - r->finished_ms > (int64_t)l->list_timeout_ms);
 }
 
 void http_request_handle(struct http_request *r)
@@ -268,6 +283,7 @@ static int read_stream(struct http_request *r, struct neap_buf *out, size_t want
         r->reading = false;
     } while (rc == 0 && r->rewake);
     r->ended = rc < 0;
+    r->waiting = rc == 0 && !r->pending.len;
     return rc;
 }
 

@@ -2,6 +2,8 @@
 #include "http_internal.h"
 #include "conn.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@ void neap_http_limits_default(struct neap_http_limits *l)
 {
     *l = (struct neap_http_limits){.header_bytes = 64 << 10,
                                    .body_bytes = 3 << 20,
+                                   .bodies_bytes = 256u << 20,
+                                   .message_bytes = 1 << 20,
                                    .arena_bytes = 64u << 20,
                                    .streams = 250,
                                    .connections = 10000,
@@ -19,7 +23,9 @@ void neap_http_limits_default(struct neap_http_limits *l)
                                    .idle_timeout_ms = 180000,
                                    .handshake_timeout_ms = 10000,
                                    .body_timeout_ms = 60000,
-                                   .write_stall_ms = 60000};
+                                   .write_stall_ms = 60000,
+                                   .list_timeout_ms = 300000,
+                                   .resets = 1000};
 }
 
 const char *http_server_date(struct neap_http_server *s)
@@ -40,7 +46,7 @@ const char *http_server_date(struct neap_http_server *s)
 static uint64_t tick_ms(const struct neap_http_limits *l)
 {
     const uint64_t all[] = {l->header_timeout_ms, l->idle_timeout_ms, l->handshake_timeout_ms,
-                            l->body_timeout_ms, l->write_stall_ms};
+                            l->body_timeout_ms,   l->write_stall_ms,  l->list_timeout_ms};
     uint64_t least = TICK_MAX_MS * 2;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(all); i++)
         if (all[i] && all[i] < least)
@@ -52,6 +58,11 @@ static void on_tick(void *arg)
 {
     struct neap_http_server *s = arg;
     int64_t now = neap_loop_now_ms(s->options.loop);
+    if (s->turned_away) /* once a tick, however many */
+        NEAP_WARN("http", "connections were turned away: there are too many",
+                  "server=%s open=%u turned_away=%u", s->options.protocol_name, s->conn_count,
+                  s->turned_away);
+    s->turned_away = 0;
     neap_list_foreach(&s->conns, e)
     {
         http_conn_tick(neap_list_entry(e, struct http_conn, link), now);
@@ -59,6 +70,20 @@ static void on_tick(void *arg)
 }
 
 /* ---- accepting ---- */
+
+/* No file descriptor is left: what waits would wake us for ever. The spare one accepts it to close it. */
+static bool turn_away(struct neap_http_server *s, int listener)
+{
+    if (s->spare < 0)
+        return false;
+    close(s->spare);
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0)
+        close(fd);
+    s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    s->turned_away += fd >= 0;
+    return fd >= 0;
+}
 
 static void on_accept(void *arg, int events)
 {
@@ -68,12 +93,16 @@ static void on_accept(void *arg, int events)
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         socklen_t n = sizeof(from);
         int fd = accept4(l->fd, (struct sockaddr *)&from, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && turn_away(l->server, l->fd))
+            continue;
         if (fd < 0)
             return;
-        if (l->server->conn_count >= l->server->options.limits.connections)
-            close(fd); /* a clear refusal: the client sees a reset */
-        else
+        if (l->server->conn_count >= l->server->options.limits.connections) {
+            close(fd); /* a clear refusal: the client sees the end before any TLS */
+            l->server->turned_away++;
+        } else {
             http_conn_new(l->server, fd, &from);
+        }
     }
 }
 
@@ -86,6 +115,7 @@ int neap_http_server_new(const struct neap_http_server_options *o, struct neap_h
     s->options = *o;
     neap_list_init(&s->listeners);
     neap_list_init(&s->conns);
+    s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     uint64_t ms = tick_ms(&o->limits);
     s->tick = neap_timer_new(o->loop, on_tick, s);
     neap_timer_start(s->tick, ms, ms);
@@ -159,6 +189,8 @@ static void close_end(void *arg)
     struct neap_http_server *s = arg;
     void (*closed)(void *) = s->closed;
     void *closed_arg = s->closed_arg;
+    if (s->spare >= 0)
+        close(s->spare);
     free(s);
     if (closed)
         closed(closed_arg);

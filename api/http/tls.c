@@ -82,6 +82,8 @@ static int fill(SSL_CTX *ctx, const struct neap_tls_config *config, bool server,
     static const unsigned char session_id[] = "neap";
     int rc = 0;
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    /* of TLS 1.2 what has forward secrecy and authenticates as it encrypts (RFC 9113 9.2.2) */
+    SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1); /* one read(2) a record, not two */

@@ -12,7 +12,6 @@
 #include <uv.h>
 
 enum {
-    WS_MESSAGE_MAX = 1 << 20,  /* a message from the peer */
     WS_HEAD_MAX = 4096,        /* libwebsockets' 101 */
     WS_PUMP = 32 << 10,        /* one read from the pair */
     WS_BODY_PIECE = 16 << 10,  /* of a body without events */
@@ -48,6 +47,7 @@ struct ws {
     int fd;
     struct neap_fd *handle;
     struct neap_buf to_lws, head, message, body;
+    size_t message_max;
     bool headed;      /* the 101 is out */
     bool lws_gone;    /* libwebsockets has let go */
     bool opened;      /* the handler's open() was called */
@@ -209,7 +209,7 @@ static int on_receive(struct ws *w, struct lws *wsi, const void *in, size_t len)
 {
     if (w->closing)
         return 0; /* the handler is done; the peer's close is waited for */
-    if (w->message.len + len > WS_MESSAGE_MAX)
+    if (w->message.len + len > w->message_max)
         return fail(w, wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
     neap_buf_append(&w->message, in, len);
     if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi) || message_complete(w))
@@ -579,6 +579,7 @@ void http_ws_start(struct http_request *r, const char *rest, size_t len)
     struct http_conn *c = r->conn;
     struct neap_http_server *s = c->server;
     struct ws *w = neap_calloc(1, sizeof(*w));
+    w->message_max = r->conn->server->options.limits.message_bytes;
     int pair[2];
     if (!s->ws)
         s->ws = context_new(s->options.loop);

@@ -224,16 +224,6 @@ static int scripts(struct rest_write *w, const char *operation, struct neap_err 
     return !rc && a->validate ? a->validate(a->arg, &r, err) : rc;
 }
 
-int rest_admit_delete(struct rest_write *w, struct neap_err *err)
-{
-    static const char *const immortal[] = {"default", "kube-system", "kube-public",
-                                           "kube-node-lease"};
-    for (size_t i = 0; is(w->kind, "", "namespaces") && i < 3; i++)
-        if (strcmp(w->name, immortal[i]) == 0)
-            return rest_err_forbidden(err, w->kind, w->name, "this namespace may not be deleted");
-    return scripts(w, "DELETE", err);
-}
-
 static int node_restriction(struct rest_write *w, struct neap_err *err)
 {
     struct neap_rest *r = rest_of(w->call);
@@ -241,7 +231,18 @@ static int node_restriction(struct rest_write *w, struct neap_err *err)
         !neap_identity_in_group(w->call->identity, "system:nodes"))
         return 0;
     return neap_auth_node_restriction(r->options.auth, rest_call_of(w->call)->snapshot, w->call,
-                                      w->old_root, w->root, err);
+                                      w->old_root, w->root, err); /* root NULL: a deletion */
+}
+
+int rest_admit_delete(struct rest_write *w, struct neap_err *err)
+{
+    static const char *const immortal[] = {"default", "kube-system", "kube-public",
+                                           "kube-node-lease"};
+    for (size_t i = 0; is(w->kind, "", "namespaces") && i < 3; i++)
+        if (strcmp(w->name, immortal[i]) == 0)
+            return rest_err_forbidden(err, w->kind, w->name, "this namespace may not be deleted");
+    int rc = scripts(w, "DELETE", err);
+    return rc ? rc : node_restriction(w, err);
 }
 
 int rest_admit(struct rest_write *w, struct neap_err *err)

@@ -37,6 +37,22 @@ static yyjson_mut_val *role_rules(struct rest_write *w, const char *kind, const 
     return doc ? yyjson_mut_obj_get(yyjson_mut_doc_get_root(doc), "rules") : NULL;
 }
 
+/* Its rules come from whatever roles will have the labels: only who holds everything may say so. */
+static yyjson_mut_val *aggregated(struct rest_write *w)
+{
+    static const char everything[] =
+        "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]},"
+        "{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]";
+    yyjson_mut_val *now = yyjson_mut_obj_get(w->root, "aggregationRule"),
+                   *old = w->old_root ? yyjson_mut_obj_get(w->old_root, "aggregationRule") : NULL;
+    if ((!now && !old) || (now && old && neap_json_equal(now, old)))
+        return NULL;
+    yyjson_doc *doc = yyjson_read(everything, sizeof(everything) - 1, 0);
+    yyjson_mut_val *rules = yyjson_val_mut_copy(w->doc, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    return rules;
+}
+
 int rest_escalation_check(struct rest_write *w, struct neap_err *err)
 {
     struct neap_rest *r = rest_of(w->call);
@@ -46,8 +62,10 @@ int rest_escalation_check(struct rest_write *w, struct neap_err *err)
         return 0;
     yyjson_mut_val *rules;
     if (strcmp(resource, "roles") == 0 || strcmp(resource, "clusterroles") == 0) {
-        rules = yyjson_mut_obj_get(w->root, "rules");
-        if ((w->old_root && neap_json_equal(rules, yyjson_mut_obj_get(w->old_root, "rules"))) ||
+        yyjson_mut_val *all = aggregated(w);
+        rules = all ? all : yyjson_mut_obj_get(w->root, "rules");
+        if ((!all && w->old_root &&
+             neap_json_equal(rules, yyjson_mut_obj_get(w->old_root, "rules"))) ||
             may(w->call, "escalate", resource, ns, w->name))
             return 0;
     } else {

@@ -109,11 +109,45 @@ static const char *authorized_verb(const struct neap_call *c)
     return neap_verb_name(c->verb == NEAP_CONNECT ? NEAP_CREATE : c->verb);
 }
 
+/* A list or watch of what its field selector pins: that object by name (so that resourceNames allow it), or the
+ * pods of a node. */
+static void pin(struct neap_call *c, struct neap_attributes *a)
+{
+    struct neap_selector *s = NULL;
+    struct neap_err err = NEAP_ERR_INIT;
+    const struct neap_kind *kind = neap_kind_by_resource(a->group, a->version, a->resource);
+    if ((c->verb != NEAP_LIST && c->verb != NEAP_WATCH) || !c->options.field_selector || !kind)
+        return;
+    if (neap_selector_parse(kind, NULL, c->options.field_selector, &s, &err) == 0) {
+        const char *name = neap_selector_pinned(s, "metadata.name");
+        const char *node = neap_selector_pinned(s, "spec.nodeName");
+        a->name = or_empty(name ? neap_arena_strdup(c->arena, name) : c->name);
+        a->pinned_node = node ? neap_arena_strdup(c->arena, node) : NULL;
+    }
+    neap_selector_free(s);
+    neap_err_done(&err);
+}
+
+static int authorize_resource(struct neap_call *c, struct neap_err *err)
+{
+    struct neap_attributes a = {.identity = c->identity,
+                                .verb = authorized_verb(c),
+                                .resource_request = true,
+                                .group = or_empty(c->group),
+                                .version = or_empty(c->version),
+                                .resource = or_empty(c->resource),
+                                .subresource = or_empty(c->subresource),
+                                .namespace_ = or_empty(c->namespace_),
+                                .name = or_empty(c->name),
+                                .path = c->path};
+    pin(c, &a);
+    return decide(c, &a, err);
+}
+
 static int authorize_call(struct neap_call *c, struct neap_err *err)
 {
     if (c->verb != NEAP_NONRESOURCE)
-        return rest_authorize(c, authorized_verb(c), c->group, c->resource, c->subresource,
-                              c->namespace_, c->name, err);
+        return authorize_resource(c, err);
     char verb[16] = "";
     for (size_t i = 0; c->method[i] && i + 1 < sizeof(verb); i++)
         verb[i] = (char)(c->method[i] | 32);

@@ -263,7 +263,7 @@ enum { TOKEN_SECONDS_MIN = 600, TOKEN_SECONDS_DEFAULT = 3600 };
 
 /* What a token is bound to must be there, with that uid. */
 static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_token_request *t,
-                        struct neap_err *err)
+                        struct neap_object **ret_bound, struct neap_err *err)
 {
     const char *kind = neap_json_str_at(root, "spec.boundObjectRef.kind");
     const char *name = neap_json_str_at(root, "spec.boundObjectRef.name");
@@ -293,6 +293,7 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
         neap_err_about(err, "", k->resource, name);
         return NEAP_ECONFLICT;
     }
+    *ret_bound = o;
     t->bound_kind = kind;
     t->bound_name = name;
     t->bound_uid = neap_object_uid(o);
@@ -340,6 +341,7 @@ void rest_token_request(struct neap_call *c)
     yyjson_mut_doc *doc;
     struct neap_token_request t = {0};
     const char *audiences[17] = {NULL};
+    struct neap_object *bound = NULL;
     int64_t seconds, expires = 0;
     if (rest_negotiate(c, false, &c->err) ||
         rest_body_object(c, c->kind, type, "TokenRequest", &doc, &c->err)) {
@@ -353,7 +355,7 @@ void rest_token_request(struct neap_call *c)
         rest_fail(c);
         return;
     }
-    if (token_seconds(root, &seconds, &c->err) || bound_object(c, root, &t, &c->err)) {
+    if (token_seconds(root, &seconds, &c->err) || bound_object(c, root, &t, &bound, &c->err)) {
         rest_fail(c);
         return;
     }
@@ -366,6 +368,13 @@ void rest_token_request(struct neap_call *c)
     t.name = c->name;
     t.uid = neap_object_uid(account);
     t.audiences = n ? audiences : NULL;
+    bool pod = t.bound_kind && strcmp(t.bound_kind, "Pod") == 0;
+    const char *uid = neap_json_str_at(root, "spec.boundObjectRef.uid");
+    if (r->options.auth && neap_auth_node_token(r->options.auth, c, pod ? bound : NULL, uid && *uid,
+                                                t.audiences, &c->err)) {
+        rest_fail(c);
+        return;
+    }
     int64_t most = r->options.token_seconds_max;
     if (seconds > most)
         neap_call_warn(c, "requested expiration of %lld seconds shortened to %lld seconds",

@@ -1,5 +1,5 @@
 /* HTTP/1.1 requests, incrementally: see api/wire/wire.h. Strict where leniency lets requests be smuggled:
- * one Content-Length, never together with Transfer-Encoding, no folded headers, CRLF line ends.
+ * one Host, one Content-Length, never together with Transfer-Encoding, no folded headers, CRLF line ends.
  * Source: RFC 9112. */
 #include <api/wire/wire.h>
 
@@ -20,6 +20,7 @@ struct neap_h1_parser {
     struct neap_h1_head head;
     enum body_kind kind;
     enum chunk_state chunk;
+    bool hosted;   /* there was a Host */
     uint64_t left; /* of the body or the chunk */
     size_t trailer_bytes;
 };
@@ -69,6 +70,7 @@ void neap_h1_parser_next(struct neap_h1_parser *p)
     p->kind = BODY_NONE;
     p->chunk = CHUNK_SIZE;
     p->left = 0;
+    p->hosted = false;
     p->trailer_bytes = 0;
 }
 
@@ -156,6 +158,10 @@ static bool notice_header(struct neap_h1_parser *p, const char *name, const char
         if (h->chunked || strcasecmp(value, "chunked") != 0)
             return false;
         h->chunked = true;
+    } else if (neap_streq(name, "host")) {
+        if (p->hosted)
+            return false; /* which of the two a proxy before us believes is not known */
+        p->hosted = true;
     } else if (neap_streq(name, "connection")) {
         if (list_has(value, "close"))
             h->keep_alive = false;
@@ -209,7 +215,8 @@ static bool parse_head(struct neap_h1_parser *p)
     }
     p->headers[p->head.header_count] = (struct neap_header){NULL, NULL};
     p->head.headers = p->headers;
-    return p->head.method && !(p->head.chunked && p->head.content_length >= 0) &&
+    return p->head.method && (p->hosted || p->head.minor == 0) &&
+           !(p->head.chunked && p->head.content_length >= 0) &&
            !(p->head.chunked && p->head.minor == 0);
 }
 

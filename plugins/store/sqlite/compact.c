@@ -91,6 +91,8 @@ int sqlite_store_compact(void *self, uint64_t revision, bool *ret_done)
         code = slice(s, to, &reached);
     if (!code) {
         sqlite3_bind_int64(s->statements[S_META_COMPACTED], 1, (int64_t)reached);
+        sqlite3_bind_int64(s->statements[S_META_COMPACTED], 2,
+                           sqlite_store_meta_sum(s->revision, reached));
         code = sqlite_store_run(s, S_META_COMPACTED, "compact");
     }
     if (!code)

@@ -21,14 +21,34 @@ int sqlite_store_fail(const struct neap_host *host, int code, const char *fmt, .
     return code;
 }
 
+/* Of the file that failed: sqlite3_system_errno() is not set by a COMMIT that fails and may be of another error. */
+static bool file_is_full(sqlite3 *db)
+{
+    static const int which[] = {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER};
+    for (size_t i = 0; i < sizeof(which) / sizeof(which[0]); i++) {
+        sqlite3_file *file = NULL;
+        int e = 0;
+        if (sqlite3_file_control(db, "main", which[i], &file) == SQLITE_OK && file &&
+            file->pMethods &&
+            file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &e) == SQLITE_OK &&
+            (e == ENOSPC || e == EDQUOT))
+            return true;
+    }
+    return false;
+}
+
 static int code_of(sqlite3 *db)
 {
-    int os = sqlite3_system_errno(db);
-    switch (sqlite3_errcode(db) & 0xff) {
+    int os = sqlite3_system_errno(db), code = sqlite3_extended_errcode(db);
+    /* What a failed fsync did not write is lost, whatever it says: the next one would succeed and mean nothing. */
+    if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+        return NEAP_EIO;
+    switch (code & 0xff) {
     case SQLITE_FULL:
         return NEAP_ENOSPACE;
-    case SQLITE_IOERR:
-    case SQLITE_CANTOPEN: /* the disk is full in places where sqlite does not say FULL */
+    case SQLITE_IOERR: /* a quota, a shared memory file that cannot grow: sqlite does not say FULL */
+        return file_is_full(db) ? NEAP_ENOSPACE : NEAP_EIO;
+    case SQLITE_CANTOPEN:
         return os == ENOSPC || os == EDQUOT ? NEAP_ENOSPACE : NEAP_EIO;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -152,7 +172,10 @@ static int connect(struct sqlite_store *s)
     /* one writer whose reads are one scan at start: a large cache or mmap gains nothing (measured) */
     int code = exec(s, "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                        "PRAGMA cache_size=-2048; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;"
-                       "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF");
+                       "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF;"
+                       "PRAGMA cell_size_check=ON");
+    if (!code && sqlite_store_sum_function(s->db) != SQLITE_OK)
+        code = sqlite_store_error(s, "open");
     /* our own hook takes the place of automatic checkpoints, whose errors nobody would see */
     sqlite3_wal_hook(s->db, note_wal, s);
     return code;
@@ -162,6 +185,8 @@ static int limit_size(struct sqlite_store *s)
 {
     const struct neap_host_config *config = s->host->config;
     int64_t most = config ? config->integer(s->host->ctx, "max_bytes") : 0, page;
+    int64_t pages = config ? config->integer(s->host->ctx, "checkpoint_pages") : 0;
+    s->checkpoint_pages = pages > 0 ? (int)pages : SQLITE_STORE_CHECKPOINT_PAGES;
     char sql[64];
     if (most <= 0)
         return 0;
@@ -177,19 +202,26 @@ static int limit_size(struct sqlite_store *s)
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE IF NOT EXISTS log(id INTEGER PRIMARY KEY, key TEXT NOT NULL, val TEXT,"
-    " expires INTEGER NOT NULL, prev INTEGER NOT NULL);"
+    " expires INTEGER NOT NULL, prev INTEGER NOT NULL, sum INTEGER);"
     "CREATE TABLE IF NOT EXISTS meta(one INTEGER PRIMARY KEY CHECK(one = 1),"
-    " format INTEGER NOT NULL, revision INTEGER NOT NULL, compacted INTEGER NOT NULL);"
-    "INSERT INTO meta VALUES(1, 1, 1, 0);" /* revision 0 means "any" to clients */
+    " format INTEGER NOT NULL, revision INTEGER NOT NULL, compacted INTEGER NOT NULL, sum INTEGER);"
+    "INSERT INTO meta VALUES(1, 2, 1, 0, NULL);" /* revision 0 means "any" to clients */
     "COMMIT;";
+
+/* Format 1 had no sums: its rows go on without. */
+static const char from_format_1[] = "BEGIN IMMEDIATE;"
+                                    "ALTER TABLE log ADD COLUMN sum INTEGER;"
+                                    "ALTER TABLE meta ADD COLUMN sum INTEGER;"
+                                    "UPDATE meta SET format = 2;"
+                                    "COMMIT;";
 
 static const char *const sql[S_COUNT] = {
     [S_BEGIN] = "BEGIN IMMEDIATE",
     [S_COMMIT] = "COMMIT",
     [S_ROLLBACK] = "ROLLBACK",
-    [S_INSERT] = "INSERT INTO log(id, key, val, expires, prev) VALUES(?, ?, ?, ?, ?)",
-    [S_META_REVISION] = "UPDATE meta SET revision = ?",
-    [S_META_COMPACTED] = "UPDATE meta SET compacted = ?",
+    [S_INSERT] = "INSERT INTO log(id, key, val, expires, prev, sum) VALUES(?, ?, ?, ?, ?, ?)",
+    [S_META_REVISION] = "UPDATE meta SET revision = ?, sum = ?",
+    [S_META_COMPACTED] = "UPDATE meta SET compacted = ?, sum = ?",
     [S_COMPACT_NEXT] =
         "SELECT id, key, prev, val IS NULL FROM log WHERE id > ? ORDER BY id LIMIT 1",
     [S_DELETE_RANGE] = "DELETE FROM log WHERE id BETWEEN ? AND ? AND key = ?",
@@ -198,7 +230,7 @@ static const char *const sql[S_COUNT] = {
 
 static int read_meta(struct sqlite_store *s)
 {
-    int64_t tables, format, revision, compacted;
+    int64_t tables, format, revision, compacted, sum;
     int code = query_number(s, "SELECT count(*) FROM sqlite_master", &tables);
     if (!code && !tables)
         code = exec(s, schema);
@@ -211,12 +243,18 @@ static int read_meta(struct sqlite_store *s)
                                  "sqlite: %s has format %lld, this server knows formats up to %d: "
                                  "a newer version has written it",
                                  s->path, (long long)format, SQLITE_STORE_FORMAT);
-    code = query_number(s, "SELECT revision FROM meta", &revision);
+    if (format == 1)
+        code = exec(s, from_format_1);
+    if (!code)
+        code = query_number(s, "SELECT revision FROM meta", &revision);
     if (!code)
         code = query_number(s, "SELECT compacted FROM meta", &compacted);
+    if (!code)
+        code = query_number(s, "SELECT ifnull(sum, 0) FROM meta", &sum);
     if (code)
         return code;
-    if (revision < 1 || compacted < 0 || compacted > revision)
+    if (revision < 1 || compacted < 0 || compacted > revision ||
+        (sum && sum != sqlite_store_meta_sum((uint64_t)revision, (uint64_t)compacted)))
         return sqlite_store_fail(s->host, NEAP_EIO, "sqlite: %s is damaged: its counters are wrong",
                                  s->path);
     s->revision = (uint64_t)revision;
@@ -283,6 +321,8 @@ static const struct neap_option options[] = {
     {"max_bytes", NEAP_OPTION_INT, "0", 0, INT64_MAX,
      "the database may grow to so many bytes, then writes fail with 507; 0: until the disk is "
      "full"},
+    {"checkpoint_pages", NEAP_OPTION_INT, "2000", 1, 1000000,
+     "pages of 8 KiB in the write-ahead log after which they are moved into the database"},
     {0},
 };
 

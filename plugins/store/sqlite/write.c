@@ -4,6 +4,13 @@
 static int insert(struct sqlite_store *s, const struct neap_store_change *c, int64_t id)
 {
     sqlite3_stmt *st = s->statements[S_INSERT];
+    struct sqlite_store_row row = {.id = id,
+                                   .key = c->key,
+                                   .value = c->value,
+                                   .key_len = strlen(c->key),
+                                   .value_len = c->value ? c->value_len : 0,
+                                   .expires = c->expires_wall_ns,
+                                   .prev = (int64_t)c->expected};
     sqlite3_bind_int64(st, 1, id);
     sqlite3_bind_text(st, 2, c->key, -1, SQLITE_STATIC);
     if (c->value)
@@ -12,6 +19,7 @@ static int insert(struct sqlite_store *s, const struct neap_store_change *c, int
         sqlite3_bind_null(st, 3);
     sqlite3_bind_int64(st, 4, c->expires_wall_ns);
     sqlite3_bind_int64(st, 5, (int64_t)c->expected);
+    sqlite3_bind_int64(st, 6, sqlite_store_sum(&row));
     return sqlite_store_run(s, S_INSERT, "write");
 }
 
@@ -70,7 +78,10 @@ static int write_all(struct sqlite_store *s, const struct neap_store_txn *txns, 
     for (size_t i = 0; !code && i < count; i++)
         code = insert_txn(s, &txns[i]);
     if (!code) {
-        sqlite3_bind_int64(s->statements[S_META_REVISION], 1, (int64_t)txns[count - 1].revision);
+        uint64_t revision = txns[count - 1].revision;
+        sqlite3_bind_int64(s->statements[S_META_REVISION], 1, (int64_t)revision);
+        sqlite3_bind_int64(s->statements[S_META_REVISION], 2,
+                           sqlite_store_meta_sum(revision, s->compacted));
         code = sqlite_store_run(s, S_META_REVISION, "write");
     }
     if (!code)
@@ -84,7 +95,7 @@ static int write_all(struct sqlite_store *s, const struct neap_store_txn *txns, 
  * everything is durable in the log. */
 static int checkpoint(struct sqlite_store *s)
 {
-    if (s->wal_pages < SQLITE_STORE_CHECKPOINT_PAGES)
+    if (s->wal_pages < s->checkpoint_pages)
         return 0;
     s->wal_pages = 0; /* the next commit says how many */
     if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)

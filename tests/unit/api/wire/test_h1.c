@@ -43,14 +43,16 @@ static void test_good(void **state)
         const char *text, *method, *target, *body;
         bool keep_alive;
     } rows[] = {
-        {"GET / HTTP/1.1\r\n\r\n", "GET", "/", "", true},
+        {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET", "/", "", true},
         {"\r\n\r\nGET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n", "GET", "/a?b=c", "", true},
         {"GET / HTTP/1.0\r\n\r\n", "GET", "/", "", false},
         {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET", "/", "", true},
-        {"GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", "GET", "/", "", false},
-        {"POST /p HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", "POST", "/p", "hello", true},
-        {"POST /p HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "POST", "/p", "", true},
-        {"PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n"
+        {"GET / HTTP/1.1\r\nHost: x\r\nConnection: foo, Close\r\n\r\n", "GET", "/", "", false},
+        {"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "POST", "/p", "hello",
+         true},
+        {"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "POST", "/p", "", true},
+        {"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n"
          "0\r\nTrailer: t\r\n\r\n",
          "PUT", "/c", "abc0123456789", true},
     };
@@ -79,27 +81,31 @@ static void test_bad(void **state)
         "GET /\r\n\r\n",
         "GET / HTTP/2.0\r\n\r\n",
         "GET / HTTP/1.12\r\n\r\n",
-        "GET  / HTTP/1.1\r\n\r\n",
-        "G(T / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\n folded: x\r\n\r\n",
-        "GET / HTTP/1.1\r\na: b\r\n c\r\n\r\n",
-        "GET / HTTP/1.1\r\nname : x\r\n\r\n",
-        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        "GET / HTTP/1.1\r\na: b\x01\r\n\r\n",
-        "GET / HTTP/1.1\r\na: b\rc\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
-        "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\nx",
-        "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nx",
-        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\nx",
-        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nx",
-        "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "G(T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n folded: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\na: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nname : x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\na: b\x01\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\na: b\rc\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\nx",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\nx",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     };
     (void)state;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++)
@@ -114,16 +120,16 @@ static void test_bad(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    struct run r = parse("POST / HTTP/1.1\r\nContent-Length: 65\r\n\r\n"
+    struct run r = parse("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65\r\n\r\n"
                          "0123456789012345678901234567890123456789012345678901234567890123456789",
                          100);
     assert_int_equal(r.err.code, NEAP_ETOOLARGE);
     done(&r);
-    r = parse("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n", 100);
+    r = parse("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n", 100);
     assert_int_equal(r.err.code, NEAP_ETOOLARGE);
     done(&r);
     char *long_head = neap_malloc(4096);
-    snprintf(long_head, 4096, "GET / HTTP/1.1\r\na: %02000d\r\n\r\n", 1);
+    snprintf(long_head, 4096, "GET / HTTP/1.1\r\nHost: x\r\na: %02000d\r\n\r\n", 1);
     r = parse(long_head, 4096);
     assert_int_equal(r.state, NEAP_H1_ERROR);
     done(&r);
@@ -132,8 +138,8 @@ static void test_limits(void **state)
 
 static void test_pipelined(void **state)
 {
-    static const char text[] =
-        "POST /1 HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET /2 HTTP/1.1\r\n\r\n";
+    static const char text[] = "POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nabGET /2 "
+                               "HTTP/1.1\r\nHost: x\r\n\r\n";
     struct run r = {.p = neap_h1_parser_new(HEADER_MAX, BODY_MAX)};
     (void)state;
     feed(&r, text, sizeof(text) - 1, sizeof(text));
@@ -150,15 +156,16 @@ static void test_pipelined(void **state)
 static void test_marks(void **state)
 {
     (void)state;
-    struct run r =
-        parse("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", 100);
+    struct run r = parse(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n", 100);
     assert_true(neap_h1_parser_head(r.p)->upgrade_websocket);
     done(&r);
-    r = parse("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n", 100);
+    r = parse("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n", 100);
     assert_true(neap_h1_parser_head(r.p)->upgrade_other);
     assert_false(neap_h1_parser_head(r.p)->upgrade_websocket);
     done(&r);
-    r = parse("POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\nx", 100);
+    r = parse("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\nx",
+              100);
     assert_true(neap_h1_parser_head(r.p)->expect_continue);
     done(&r);
 }

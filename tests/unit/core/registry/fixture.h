@@ -19,11 +19,13 @@ static int64_t test_time(void *self)
 static const struct neap_clock test_clock = {test_time, test_time, NULL};
 #define SECOND INT64_C(1000000000)
 
-static int64_t test_max_bytes;
+static int64_t test_max_bytes, test_checkpoint_pages; /* 0: the default */
 static int64_t config_integer(void *ctx, const char *name)
 {
     (void)ctx;
-    return strcmp(name, "max_bytes") == 0 ? test_max_bytes : 0;
+    return strcmp(name, "max_bytes") == 0          ? test_max_bytes
+           : strcmp(name, "checkpoint_pages") == 0 ? test_checkpoint_pages
+                                                   : 0;
 }
 static const char *config_string(void *ctx, const char *name)
 {

@@ -165,7 +165,7 @@ static void test_unknown_kinds_are_kept(void **state)
     f->r = NULL;
     change_database(f,
                     "INSERT INTO log VALUES((3 << 16), '/registry/example.com/things/x', '{}', 0,"
-                    " 0); UPDATE meta SET revision = 3");
+                    " 0, NULL); UPDATE meta SET revision = 3, sum = NULL");
     fixture_open(f);
     assert_int_equal(neap_registry_revision(f->r), 3);
     assert_int_equal(a, 2);
@@ -324,16 +324,37 @@ static void test_newer_and_damaged_databases_are_refused(void **state)
     neap_registry_close(f->r);
     f->r = NULL;
     change_database(f, "UPDATE meta SET format = 99");
-    assert_refused(f, "has format 99, this server knows formats up to 1");
-    change_database(f, "UPDATE meta SET format = 1, compacted = 500");
+    assert_refused(f, "has format 99, this server knows formats up to 2");
+    change_database(f, "UPDATE meta SET format = 2, compacted = 500");
     assert_refused(f, "is damaged");
-    change_database(f, "UPDATE meta SET compacted = 0; UPDATE log SET val = '{\"kind\"'");
+    change_database(f, "UPDATE meta SET compacted = 0; UPDATE log SET val = val || ' '");
+    assert_refused(f, "the record of " KEY_A " at revision 2 is not what was written");
+    change_database(f, "UPDATE log SET val = '{\"kind\"', sum = NULL");
     assert_refused(f, "damaged record of " KEY_A " at revision 2");
     FILE *file = fopen(file_path(f, "neap.db"), "we");
     for (int i = 0; i < 4096; i++)
         fputs("no database", file);
     fclose(file);
     assert_refused(f, "not a database");
+}
+
+/* What format 1 wrote goes on without sums; what is written from now on has them. */
+static void test_format_1_is_taken_over(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t a = put(f, configmap("default", "a", "1"));
+    neap_registry_close(f->r);
+    f->r = NULL;
+    change_database(f, "ALTER TABLE log DROP COLUMN sum; ALTER TABLE meta DROP COLUMN sum;"
+                       "UPDATE meta SET format = 1");
+    fixture_open(f);
+    assert_int_equal(neap_registry_revision(f->r), a);
+    put(f, configmap("default", "b", "1"));
+    reopen(f);
+    struct neap_snapshot *s = neap_snapshot_pin(f->r);
+    assert_int_equal(neap_snapshot_count(s, configmaps()), 2);
+    neap_snapshot_unpin(s);
+    assert_sound(f);
 }
 
 struct backup_answer {
@@ -560,6 +581,7 @@ int main(void)
         TEST(test_files_are_private),
         TEST(test_second_server_is_refused),
         TEST(test_newer_and_damaged_databases_are_refused),
+        TEST(test_format_1_is_taken_over),
         TEST(test_backup),
         TEST(test_full_disk),
         TEST(test_kill_loses_nothing),
