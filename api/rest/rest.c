@@ -99,31 +99,10 @@ int rest_authorize(struct neap_call *c, const char *verb, const char *group, con
     return decide(c, &a, err);
 }
 
-/* OPTIONS, which a proxied pod may answer, has no verb: only who may "*" may it (as Kubernetes has it). */
-static const char *authorized_verb(const struct neap_call *c)
-{
-    if (strcmp(c->method, "OPTIONS") == 0)
-        return "";
-    return neap_verb_name(c->verb == NEAP_CONNECT ? NEAP_CREATE : c->verb);
-}
-
 static int authorize_call(struct neap_call *c, struct neap_err *err)
 {
-    if (c->verb != NEAP_NONRESOURCE)
-        return rest_authorize(c, authorized_verb(c), c->group, c->resource, c->subresource,
-                              c->namespace_, c->name, err);
-    char verb[16] = "";
-    for (size_t i = 0; c->method[i] && i + 1 < sizeof(verb); i++)
-        verb[i] = (char)(c->method[i] | 32);
-    struct neap_attributes a = {.identity = c->identity,
-                                .verb = verb,
-                                .path = c->path,
-                                .group = "",
-                                .version = "",
-                                .resource = "",
-                                .subresource = "",
-                                .namespace_ = "",
-                                .name = ""};
+    char verb[NEAP_AUTH_VERB_MAX];
+    const struct neap_attributes a = neap_auth_attributes(c, c->identity, verb);
     return decide(c, &a, err);
 }
 
