@@ -27,7 +27,7 @@ class RealServer:
     def __init__(self, apiserver, etcd, port):
         self.temp = tempfile.TemporaryDirectory(prefix="neap-peer-")
         self.dir, self.port = self.temp.name, port
-        self.side = beside.Peer(apiserver, etcd, self.dir, port)
+        self.side = beside.Peer(apiserver, etcd, self.dir, port, ["--allow-privileged=true"])
         self.side.start()
 
     def context(self, certificate=True):
