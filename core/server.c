@@ -295,7 +295,7 @@ static bool admit(void *arg, struct neap_call *c, const struct neap_peer *peer)
             authorization = h->value;
     if (neap_auth_identify(s->auth, peer->certificate, authorization, &id, &c->err))
         return false;
-    if (neap_auth_impersonate(s->auth, c->headers, &id, &c->err)) {
+    if (neap_auth_impersonate(s->auth, c, &id, &c->err)) {
         neap_identity_unref(id);
         return false;
     }

@@ -51,8 +51,10 @@ int neap_auth_identify(struct neap_auth *a, void *certificate, const char *autho
                        struct neap_identity **ret, struct neap_err *err);
 /* CN and O of a verified certificate (X509 *); NULL: it names nobody. Reference owned by the caller. */
 struct neap_identity *neap_auth_certificate_identity(void *certificate);
-/* Impersonate-User, -Group, -Uid, -Extra-*: *identity is replaced when allowed. errors: NEAP_EFORBIDDEN. */
-int neap_auth_impersonate(struct neap_auth *a, const struct neap_header *headers,
+/* Impersonate-User, -Group, -Uid, -Extra-* of <c>, a request by *identity, which is replaced when that is allowed:
+ * by "impersonate", or by "impersonate:MODE" with "impersonate-on:MODE:VERB" for just this request.
+ * errors: NEAP_EFORBIDDEN, NEAP_EBADREQUEST. */
+int neap_auth_impersonate(struct neap_auth *a, const struct neap_call *c,
                           struct neap_identity **identity, struct neap_err *err);
 
 /* ---- authorization ------------------------------------------------------------------------------ */
@@ -66,6 +68,11 @@ struct neap_attributes {
      * metadata.name has that as its name.) */
     const char *pinned_node;
 };
+/* What <identity> asks for with <c>. <verb> is memory for the verb; the rest is borrowed from both. */
+enum { NEAP_AUTH_VERB_MAX = 17 };
+struct neap_attributes neap_auth_attributes(const struct neap_call *c,
+                                            const struct neap_identity *identity,
+                                            char verb[NEAP_AUTH_VERB_MAX]);
 enum neap_decision { NEAP_DENY, NEAP_ALLOW, NEAP_NO_OPINION };
 /* RBAC and node authorizer at one snapshot. <reason> (may be NULL) gets an owned text: why a node may not.
  * thread: any. */

@@ -292,6 +292,43 @@ int neap_auth_forbidden(const struct neap_attributes *x, const char *reason, str
     return NEAP_EFORBIDDEN;
 }
 
+/* ---- what a call asks for ---- */
+
+static const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
+/* OPTIONS, which a proxied pod may answer, has no verb: only who may "*" may it (as Kubernetes has it). */
+static const char *verb_of(const struct neap_call *c)
+{
+    if (strcmp(c->method, "OPTIONS") == 0)
+        return "";
+    return neap_verb_name(c->verb == NEAP_CONNECT ? NEAP_CREATE : c->verb);
+}
+
+struct neap_attributes neap_auth_attributes(const struct neap_call *c,
+                                            const struct neap_identity *identity,
+                                            char verb[NEAP_AUTH_VERB_MAX])
+{
+    bool resource = c->verb != NEAP_NONRESOURCE;
+    struct neap_attributes a = {.identity = identity,
+                                .verb = verb,
+                                .resource_request = resource,
+                                .group = resource ? or_empty(c->group) : "",
+                                .version = resource ? or_empty(c->version) : "",
+                                .resource = resource ? or_empty(c->resource) : "",
+                                .subresource = resource ? or_empty(c->subresource) : "",
+                                .namespace_ = resource ? or_empty(c->namespace_) : "",
+                                .name = resource ? or_empty(c->name) : "",
+                                .path = c->path};
+    size_t n = 0;
+    for (const char *p = resource ? verb_of(c) : c->method; *p && n + 1 < NEAP_AUTH_VERB_MAX; p++)
+        verb[n++] = (char)(resource ? *p : *p | 32);
+    verb[n] = '\0';
+    return a;
+}
+
 /* ---- SelfSubjectRulesReview ---- */
 
 struct rules {

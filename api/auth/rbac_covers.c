@@ -3,7 +3,12 @@
  * and no more. Source: Kubernetes documentation, "Privilege escalation prevention and bootstrapping". */
 #include "auth_internal.h"
 
-enum { CHECKS_MAX = 20000, MISSING_MAX = 32 << 10 };
+enum { CHECKS_MAX = 20000, LINES_MAX = 200 };
+
+/* One line of what is missing, in the real server's words: everything but the verbs is its key. */
+struct missing_line {
+    const char *key, *verbs;
+};
 
 struct covering {
     struct neap_auth *auth;
@@ -12,7 +17,9 @@ struct covering {
     const struct auth_rule **held; /* of every role that applies */
     size_t held_count, held_cap;
     unsigned checks;
-    struct neap_buf *missing;
+    struct neap_arena *arena; /* of the lines */
+    struct missing_line lines[LINES_MAX];
+    size_t line_count;
     bool ok;
 };
 
@@ -59,30 +66,48 @@ static bool holds(const struct covering *c, const struct permission *p)
     return allows(c, &x);
 }
 
+static void quoted_list(struct neap_buf *b, const char *what, const char *item)
+{
+    neap_buf_printf(b, "%s%s:[", b->len ? ", " : "", what);
+    neap_buf_json_string(b, item, strlen(item));
+    neap_buf_char(b, ']');
+}
+
+static const char *key_of(struct neap_arena *arena, const struct permission *p)
+{
+    NEAP_CLEANUP_BUF struct neap_buf b = NEAP_BUF_INIT;
+    if (p->url) {
+        quoted_list(&b, "NonResourceURLs", p->url);
+    } else {
+        quoted_list(&b, "APIGroups", p->group);
+        quoted_list(&b, "Resources", p->resource);
+    }
+    if (p->name)
+        quoted_list(&b, "ResourceNames", p->name);
+    return neap_arena_strdup(arena, b.data);
+}
+
+/* Verbs of one resource share a line; those of a URL do not. So many lines and no more. */
 static void lacking(struct covering *c, const struct permission *p)
 {
-    struct neap_buf *b = c->missing;
+    NEAP_CLEANUP_BUF struct neap_buf verb = NEAP_BUF_INIT;
     c->ok = false;
-    if (b->len > MISSING_MAX)
-        return;
-    neap_buf_str(b, b->len ? "\n{" : "{");
-    if (p->url)
-        neap_buf_printf(b, "NonResourceURLs:[\"%s\"]", p->url);
-    else
-        neap_buf_printf(b, "APIGroups:[\"%s\"], Resources:[\"%s\"]", p->group ? p->group : "",
-                        p->resource ? p->resource : "");
-    if (p->name)
-        neap_buf_printf(b, ", ResourceNames:[\"%s\"]", p->name);
-    neap_buf_printf(b, ", Verbs:[\"%s\"]}", p->verb);
+    neap_buf_json_string(&verb, p->verb, strlen(p->verb));
+    const char *key = key_of(c->arena, p);
+    for (size_t i = 0; !p->url && i < c->line_count; i++)
+        if (strcmp(c->lines[i].key, key) == 0) {
+            c->lines[i].verbs = neap_arena_printf(c->arena, "%s %s", c->lines[i].verbs, verb.data);
+            return;
+        }
+    if (c->line_count < LINES_MAX)
+        c->lines[c->line_count++] =
+            (struct missing_line){key, neap_arena_strdup(c->arena, verb.data)};
 }
 
 /* False: enough has been asked. */
 static bool ask(struct covering *c, const struct permission *p)
 {
     if (++c->checks > CHECKS_MAX) {
-        if (c->checks == CHECKS_MAX + 1)
-            neap_buf_printf(c->missing, "%sthe rules name more than %d permissions: split them",
-                            c->missing->len ? "\n" : "", CHECKS_MAX);
         c->ok = false;
         return false;
     }
@@ -95,19 +120,19 @@ static void ask_each(struct covering *c, const struct auth_rule *r)
 {
     static const char *const none[] = {NULL, NULL};
     const char *const *names = r->names[0] ? (const char *const *)r->names : none;
-    for (unsigned v = 0; r->verbs[v]; v++) {
-        for (unsigned u = 0; r->urls[u]; u++)
-            if (!ask(c, &(struct permission){.verb = r->verbs[v], .url = r->urls[u]}))
-                return;
-        for (unsigned g = 0; r->groups[g]; g++)
-            for (unsigned i = 0; r->resources[i]; i++)
+    for (unsigned g = 0; r->groups[g]; g++)
+        for (unsigned i = 0; r->resources[i]; i++)
+            for (unsigned v = 0; r->verbs[v]; v++)
                 for (unsigned n = 0; n == 0 || names[n]; n++)
                     if (!ask(c, &(struct permission){.verb = r->verbs[v],
                                                      .group = r->groups[g],
                                                      .resource = r->resources[i],
                                                      .name = names[n]}))
                         return;
-    }
+    for (unsigned u = 0; r->urls[u]; u++)
+        for (unsigned v = 0; r->verbs[v]; v++)
+            if (!ask(c, &(struct permission){.verb = r->verbs[v], .url = r->urls[u]}))
+                return;
 }
 
 static bool covered_whole(const struct covering *c, const struct auth_rule *r)
@@ -118,15 +143,35 @@ static bool covered_whole(const struct covering *c, const struct auth_rule *r)
     return false;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    const struct missing_line *x = a, *y = b;
+    int order = strcmp(x->key, y->key);
+    return order ? order : strcmp(x->verbs, y->verbs);
+}
+
+static void tell(struct covering *c, struct neap_buf *out)
+{
+    if (c->line_count)
+        qsort(c->lines, c->line_count, sizeof(*c->lines), by_text);
+    for (size_t i = 0; i < c->line_count; i++)
+        if (!i || by_text(&c->lines[i - 1], &c->lines[i]) != 0)
+            neap_buf_printf(out, "%s{%s, Verbs:[%s]}", i ? "\n" : "", c->lines[i].key,
+                            c->lines[i].verbs);
+    if (c->checks > CHECKS_MAX)
+        neap_buf_printf(out, "%sthe rules name more than %d permissions: split them",
+                        out->len ? "\n" : "", CHECKS_MAX);
+}
+
 bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
                       const struct neap_identity *identity, const char *namespace_,
                       yyjson_mut_val *rules, struct neap_buf *missing)
 {
-    struct covering c = {
-        .auth = a, .identity = identity, .namespace_ = namespace_, .missing = missing, .ok = true};
     if (neap_identity_in_group(identity, "system:masters"))
         return true;
     struct neap_arena *arena = neap_arena_new(0);
+    struct covering c = {
+        .auth = a, .identity = identity, .namespace_ = namespace_, .arena = arena, .ok = true};
     struct neap_buf json = NEAP_BUF_INIT;
     unsigned count;
     neap_json_write_sorted(&json, rules);
@@ -138,6 +183,7 @@ bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
         if (!covered_whole(&c, &list[i]))
             ask_each(&c, &list[i]);
     pthread_mutex_unlock(&a->lock);
+    tell(&c, missing);
     free(c.held);
     yyjson_doc_free(doc);
     neap_buf_done(&json);

@@ -3,17 +3,19 @@
 
 static const char UNRECOGNIZED[] = "the object provided is unrecognized (must be of type %s): %s";
 
-static bool is_media(const char *content_type, const char *media)
+bool rest_is_media(const char *content_type, const char *media)
 {
     size_t n = strlen(media);
     return strncasecmp(content_type, media, n) == 0 &&
            (content_type[n] == '\0' || content_type[n] == ';' || content_type[n] == ' ');
 }
 
-/* The first bytes of a body, for a message: text as it is, else hexadecimal. */
+/* The first bytes of a body, for a message: an object as it is, else hexadecimal. */
 static void excerpt(struct neap_buf *out, const char *body, size_t len)
 {
-    if (len && (body[0] == '{' || body[0] == '[' || body[0] == '"')) {
+    if (!len)
+        neap_buf_str(out, "<empty>");
+    if (len && body[0] == '{') {
         neap_buf_append(out, body, len > 30 ? 30 : len);
         if (len > 30)
             neap_buf_str(out, " ...");
@@ -37,28 +39,42 @@ static int unrecognized(struct neap_call *c, const char *expected, const char *w
     return NEAP_EBADREQUEST;
 }
 
+int rest_err_unsupported_media(struct neap_err *err)
+{
+    return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
+                        "the body of the request was in an unknown format - accepted media types "
+                        "include: application/json, application/yaml, "
+                        "application/vnd.kubernetes.protobuf");
+}
+
+int rest_err_no_kind_in(yyjson_mut_val *root, struct neap_err *err)
+{
+    return neap_err_set(
+        err, NEAP_EBADREQUEST,
+        "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
+        "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
+        neap_json_type_name(root));
+}
+
 int rest_body_parse(struct neap_call *c, const char *expected, const struct neap_type *kind_type,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err)
 {
     const char *type = c->content_type && *c->content_type ? c->content_type : "application/json";
     const char *body = c->body ? c->body : "";
     struct neap_err why = NEAP_ERR_INIT;
-    bool yaml = is_media(type, "application/yaml");
+    bool yaml = rest_is_media(type, "application/yaml");
     int rc;
     report->arena = c->arena;
     if (yaml)
         rc = neap_yaml_parse(c->arena, body, c->body_len, report, ret, &why);
-    else if (is_media(type, "application/json"))
+    else if (rest_is_media(type, "application/json"))
         rc = neap_json_parse(c->arena, body, c->body_len, report, ret, &why);
-    else if (is_media(type, "application/vnd.kubernetes.protobuf"))
+    else if (rest_is_media(type, "application/vnd.kubernetes.protobuf"))
         rc = neap_protobuf_parse(c->arena, body, c->body_len, kind_type, ret, &why);
     else
-        return neap_err_set(err, NEAP_EUNSUPPORTEDMEDIATYPE,
-                            "the body of the request was in an unknown format - accepted media "
-                            "types include: application/json, application/yaml, "
-                            "application/vnd.kubernetes.protobuf");
+        return rest_err_unsupported_media(err);
     if (rc == NEAP_EBADREQUEST) {
-        bool json = is_media(type, "application/json");
+        bool json = rest_is_media(type, "application/json");
         rc = unrecognized(c, expected, why.message, json, err);
         neap_err_done(&why);
         return rc;
@@ -66,20 +82,16 @@ int rest_body_parse(struct neap_call *c, const char *expected, const struct neap
     if (rc)
         return neap_err_move(err, &why);
     yyjson_mut_val *root = yyjson_mut_doc_get_root(*ret);
-    if (yyjson_mut_is_null(root) && !yaml) { /* Go decodes null into the zero object */
+    if (yyjson_mut_is_null(root)) { /* Go decodes null into the zero object */
         yyjson_mut_doc_set_root(*ret, yyjson_mut_obj(*ret));
         return 0;
     }
-    if (!yyjson_mut_is_obj(root)) {
-        char text[256];
-        snprintf(
-            text, sizeof(text),
-            "json: cannot unmarshal %s into Go value of type struct { APIVersion string "
-            "\"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }",
-            neap_json_type_name(root));
-        return unrecognized(c, expected, text, true, err);
-    }
-    return 0;
+    if (yyjson_mut_is_obj(root))
+        return 0;
+    rest_err_no_kind_in(root, &why);
+    rc = unrecognized(c, expected, why.message, true, err);
+    neap_err_done(&why);
+    return rc;
 }
 
 int rest_report_finish(struct neap_call *c, const struct neap_decode_report *report,

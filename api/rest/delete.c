@@ -1,93 +1,9 @@
 /* DELETE: at once, or by marking what has finalizers or a grace period.
  * Source: Kubernetes documentation, "Garbage Collection", "Pod Lifecycle: termination". */
 #include "internal.h"
+#include "token.h"
 
 static const char ORPHAN[] = "orphan", FOREGROUND[] = "foregroundDeletion";
-
-/* ---- DeleteOptions ---- */
-
-static int check_policy(struct neap_call *c, struct neap_err *err)
-{
-    static const struct neap_kind options = {.group = "meta.k8s.io", .kind = "DeleteOptions"};
-    const struct neap_call_options *o = &c->options;
-    const char *p = o->propagation_policy;
-    if (p && strcmp(p, "Orphan") && strcmp(p, "Background") && strcmp(p, "Foreground"))
-        neap_err_cause(
-            err, "FieldValueNotSupported", "propagationPolicy",
-            "Unsupported value: \"%s\": supported values: \"Foreground\", \"Background\", "
-            "\"Orphan\", \"nil\"",
-            p);
-    if (p && o->orphan_dependents >= 0)
-        neap_err_cause(err, "FieldValueInvalid", "propagationPolicy",
-                       "Invalid value: \"%s\": orphanDependents and deletionPropagation cannot be "
-                       "both set",
-                       p);
-    return err->code ? rest_err_invalid(err, &options, "") : 0;
-}
-
-static const char *kept(struct neap_call *c, yyjson_mut_val *root, const char *path)
-{
-    const char *s = neap_json_str_at(root, path);
-    return s ? neap_arena_strdup(c->arena, s) : NULL;
-}
-
-static int parse_options(struct neap_call *c, const struct neap_type *type, yyjson_mut_doc **ret,
-                         struct neap_err *err)
-{
-    static const char protobuf[] = "application/vnd.kubernetes.protobuf",
-                      yaml[] = "application/yaml";
-    struct neap_decode_report report = {.arena = c->arena};
-    const char *media = c->content_type ? c->content_type : "";
-    if (strncmp(media, protobuf, sizeof(protobuf) - 1) == 0) /* client-go's own controllers */
-        return neap_protobuf_parse(c->arena, c->body, c->body_len, type, ret, err);
-    if (strncmp(media, yaml, sizeof(yaml) - 1) == 0)
-        return neap_yaml_parse(c->arena, c->body, c->body_len, &report, ret, err);
-    return neap_json_parse(c->arena, c->body, c->body_len, &report, ret, err);
-}
-
-/* The body, when there is one, is DeleteOptions: what it says joins the query's. */
-static int read_options(struct neap_call *c, struct neap_err *err)
-{
-    struct neap_call_options *o = &c->options;
-    yyjson_mut_doc *doc;
-    if (!c->body_len)
-        return check_policy(c, err);
-    struct neap_err why = NEAP_ERR_INIT;
-    const struct neap_type *type =
-        neap_type_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
-    int rc = parse_options(c, type, &doc, &why);
-    if (rc == NEAP_EBADREQUEST)
-        neap_err_wrap(&why, "couldn't get version/kind; json parse error");
-    if (rc)
-        return neap_err_move(err, &why);
-    yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
-    const char *kind = neap_json_str_at(root, "kind");
-    const char *version = neap_json_str_at(root, "apiVersion");
-    if (kind && *kind && strcmp(kind, "DeleteOptions") != 0)
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "no kind \"%s\" is registered for version \"%s\" in scheme "
-                            "\"pkg/runtime/scheme.go:111\"",
-                            kind, version ? version : "");
-    rc = type ? neap_kind_decode(doc, root, type, NEAP_FV_IGNORE, NULL, err) : 0;
-    if (rc)
-        return rc;
-    yyjson_mut_val *grace = yyjson_mut_obj_get(root, "gracePeriodSeconds");
-    yyjson_mut_val *orphan = yyjson_mut_obj_get(root, "orphanDependents");
-    yyjson_mut_val *dry = yyjson_mut_obj_get(root, "dryRun");
-    if (grace)
-        o->grace_period_s = yyjson_mut_get_sint(grace);
-    if (orphan)
-        o->orphan_dependents = yyjson_mut_get_bool(orphan);
-    if (kept(c, root, "propagationPolicy"))
-        o->propagation_policy = kept(c, root, "propagationPolicy");
-    if (kept(c, root, "preconditions.uid"))
-        o->precondition_uid = kept(c, root, "preconditions.uid");
-    if (kept(c, root, "preconditions.resourceVersion"))
-        o->precondition_resource_version = kept(c, root, "preconditions.resourceVersion");
-    if (yyjson_mut_arr_size(dry))
-        o->dry_run = true;
-    return check_policy(c, err);
-}
 
 /* ---- what the deletion does ---- */
 
@@ -145,9 +61,9 @@ static int64_t grace(struct rest_write *w)
         return 0;
     int64_t g = w->call->options.grace_period_s;
     yyjson_mut_val *own = neap_json_at(w->root, "spec.terminationGracePeriodSeconds");
-    if (g < 0)
+    if (g == NEAP_GRACE_UNSET)
         g = own ? yyjson_mut_get_sint(own) : 30;
-    if (g < 0) /* a negative period of the pod itself means at once, nearly */
+    if (g < 0) /* a negative period means at once, nearly */
         g = 1;
     const char *node = neap_json_str_at(w->root, "spec.nodeName");
     const char *phase = neap_json_str_at(w->root, "status.phase");
@@ -190,6 +106,9 @@ static int change(struct rest_write *w, struct neap_err *err)
     wait = namespace_waits(w) || wait;
     if (!wait && g == 0) {
         w->delete_now = true;
+        w->shows_draft = w->kind->graceful_delete; /* the marks are seen in the answer */
+        if (w->shows_draft)
+            rest_meta_mark_deleted(w, 0);
         return 0;
     }
     yyjson_mut_val *before = neap_json_at(w->root, "metadata.deletionGracePeriodSeconds");
@@ -227,8 +146,11 @@ static int precondition_ok(struct neap_call *c, struct neap_err *err)
     const char *text = c->options.precondition_resource_version;
     if (!text || neap_parse_u64(text, UINT64_MAX, &v))
         return 0;
-    return neap_err_set(err, NEAP_EBADREQUEST, "invalid resource version in the precondition: %s",
-                        text);
+    struct neap_err why = NEAP_ERR_INIT;
+    rest_parse_revision(text, &v, &why);
+    neap_err_set(err, NEAP_EBADREQUEST, "invalid resource version: %s", why.message);
+    neap_err_done(&why);
+    return NEAP_EBADREQUEST;
 }
 
 void rest_delete(struct neap_call *c)
@@ -238,7 +160,7 @@ void rest_delete(struct neap_call *c)
         rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
         return;
     }
-    if (rest_negotiate(c, true, &c->err) || read_options(c, &c->err) ||
+    if (rest_negotiate(c, true, &c->err) || rest_delete_options(c, &c->err) ||
         precondition_ok(c, &c->err)) {
         rest_fail(c);
         return;
@@ -271,6 +193,18 @@ static void collection_reply(struct collection *d)
     if (d->err.code) {
         neap_err_move(&c->err, &d->err);
         rest_fail(c);
+        return;
+    }
+    if (rest_wants(c, "Table")) {
+        rest_table_head(c, &c->reply_buf, neap_registry_revision(rest_of(c)->options.registry),
+                        NULL, -1, true);
+        for (size_t i = 0; i < d->count; i++) {
+            if (i)
+                neap_buf_char(&c->reply_buf, ',');
+            rest_table_row(c, &c->reply_buf, d->objects[i]);
+        }
+        neap_buf_str(&c->reply_buf, "]}");
+        rest_reply_json(c, 200);
         return;
     }
     neap_buf_printf(
@@ -319,7 +253,9 @@ static void one(struct collection *d, struct neap_object *o)
     sub->name = neap_arena_strdup(sub->arena, neap_object_name(o));
     sub->identity = c->identity ? neap_identity_ref(c->identity) : NULL;
     sub->options = c->options;
-    sub->options.precondition_uid = neap_arena_strdup(sub->arena, neap_object_uid(o));
+    sub->options.resource_version = NULL; /* the list's, or a precondition already */
+    if (!c->options.precondition_uid)
+        sub->options.precondition_uid = neap_arena_strdup(sub->arena, neap_object_uid(o));
     sub->internal = true;
     sub->finish = one_done;
     sub->transport = d;
@@ -344,24 +280,39 @@ static void collection_free(void *arg)
     neap_err_done(&d->err);
 }
 
+/* Which objects: the options are a list's. */
+static int collection_options(struct neap_call *c, struct rest_token *token, struct neap_err *err)
+{
+    struct neap_err why = NEAP_ERR_INIT;
+    uint64_t revision;
+    int rc = rest_check_list_options(c, false, err);
+    if (!rc && rest_parse_revision(c->options.resource_version, &revision, &why)) {
+        rc = neap_err_set(err, NEAP_EBADREQUEST, "invalid resource version: %s", why.message);
+        neap_err_done(&why);
+    }
+    return rc ? rc : rest_token_parse(c, c->options.continue_token, token, err);
+}
+
 void rest_delete_collection(struct neap_call *c)
 {
+    struct rest_token token = {.remaining = -1};
     struct neap_selector *selector = NULL;
     struct collection *d = neap_arena_calloc(c->arena, sizeof(*d));
     if (!d || !neap_arena_defer(c->arena, collection_free, d)) {
         rest_fail_with(c, NEAP_ETOOLARGE, "the request is too large");
         return;
     }
-    if (rest_negotiate(c, true, &c->err) || read_options(c, &c->err) ||
+    if (rest_negotiate(c, true, &c->err) || rest_delete_options(c, &c->err) ||
+        precondition_ok(c, &c->err) || collection_options(c, &token, &c->err) ||
         rest_selector(c, &selector, &c->err)) {
         rest_fail(c);
         return;
     }
     struct neap_iter it;
-    size_t cap = 0;
+    size_t cap = 0, limit = c->options.limit > 0 ? (size_t)c->options.limit : SIZE_MAX;
     d->call = c;
-    neap_iter_init(&it, rest_pin(c), c->kind, c->namespace_, NULL);
-    for (struct neap_object *o; (o = neap_iter_next(&it));) {
+    neap_iter_init(&it, rest_pin(c), c->kind, c->namespace_, token.key);
+    for (struct neap_object *o; d->count < limit && (o = neap_iter_next(&it));) {
         if (selector && !neap_selector_match(selector, o))
             continue;
         d->objects = neap_grow(d->objects, &cap, d->count, sizeof(*d->objects));

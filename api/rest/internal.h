@@ -144,6 +144,10 @@ const char *rest_table_include(const struct neap_call *c);
 void rest_partial_write(struct neap_call *c, struct neap_buf *out, struct neap_object *o);
 
 /* ---- body.c ---- */
+bool rest_is_media(const char *content_type, const char *media);
+int rest_err_unsupported_media(struct neap_err *err);
+/* <root> is no object: Go's words for that. */
+int rest_err_no_kind_in(yyjson_mut_val *root, struct neap_err *err);
 /* Parses the body by its content type. <expected>: the kind for words. The document is in the arena. */
 int rest_body_parse(struct neap_call *c, const char *expected, const struct neap_type *kind_type,
                     struct neap_decode_report *report, yyjson_mut_doc **ret, struct neap_err *err);
@@ -185,6 +189,8 @@ int rest_check_list_options(const struct neap_call *c, bool watch, struct neap_e
 /* Options of a write: who manages its fields. */
 int rest_check_write_options(const struct neap_call *c, struct neap_err *err);
 /* Turns causes about a write's options into "CreateOptions.meta.k8s.io "" is invalid: ...". */
+/* The query's and the body's DeleteOptions, checked, in c->options. */
+int rest_delete_options(struct neap_call *c, struct neap_err *err);
 int rest_err_invalid_options(const struct neap_call *c, struct neap_err *err);
 /* "N" -> revision; NULL, "", "0" -> 0. */
 int rest_parse_revision(const char *text, uint64_t *ret, struct neap_err *err);
@@ -220,7 +226,8 @@ struct rest_write {
     bool forget_managers; /* the client sent managedFields: [] */
     bool binding;         /* the one write that may set a pod's node */
     bool delete_now;      /* change() said so, or the last finalizer went */
-    bool delete_marked;   /* change() only marked the old object: nothing else is run */
+    bool shows_draft;   /* of a deletion: the answer is the draft, what would be there without it */
+    bool delete_marked; /* change() only marked the old object: nothing else is run */
     /* of the attempt */
     unsigned attempt;
     struct neap_object *old;    /* reference */

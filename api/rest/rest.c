@@ -101,14 +101,6 @@ int rest_authorize(struct neap_call *c, const char *verb, const char *group, con
     return decide(c, &a, err);
 }
 
-/* OPTIONS, which a proxied pod may answer, has no verb: only who may "*" may it (as Kubernetes has it). */
-static const char *authorized_verb(const struct neap_call *c)
-{
-    if (strcmp(c->method, "OPTIONS") == 0)
-        return "";
-    return neap_verb_name(c->verb == NEAP_CONNECT ? NEAP_CREATE : c->verb);
-}
-
 /* A list or watch of what its field selector pins: that object by name (so that resourceNames allow it), or the
  * pods of a node. */
 static void pin(struct neap_call *c, struct neap_attributes *a)
@@ -128,38 +120,11 @@ static void pin(struct neap_call *c, struct neap_attributes *a)
     neap_err_done(&err);
 }
 
-static int authorize_resource(struct neap_call *c, struct neap_err *err)
-{
-    struct neap_attributes a = {.identity = c->identity,
-                                .verb = authorized_verb(c),
-                                .resource_request = true,
-                                .group = or_empty(c->group),
-                                .version = or_empty(c->version),
-                                .resource = or_empty(c->resource),
-                                .subresource = or_empty(c->subresource),
-                                .namespace_ = or_empty(c->namespace_),
-                                .name = or_empty(c->name),
-                                .path = c->path};
-    pin(c, &a);
-    return decide(c, &a, err);
-}
-
 static int authorize_call(struct neap_call *c, struct neap_err *err)
 {
-    if (c->verb != NEAP_NONRESOURCE)
-        return authorize_resource(c, err);
-    char verb[16] = "";
-    for (size_t i = 0; c->method[i] && i + 1 < sizeof(verb); i++)
-        verb[i] = (char)(c->method[i] | 32);
-    struct neap_attributes a = {.identity = c->identity,
-                                .verb = verb,
-                                .path = c->path,
-                                .group = "",
-                                .version = "",
-                                .resource = "",
-                                .subresource = "",
-                                .namespace_ = "",
-                                .name = ""};
+    char verb[NEAP_AUTH_VERB_MAX];
+    struct neap_attributes a = neap_auth_attributes(c, c->identity, verb);
+    pin(c, &a);
     return decide(c, &a, err);
 }
 

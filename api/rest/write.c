@@ -59,7 +59,7 @@ static void attempt_done(struct rest_write *w)
         neap_object_unref(w->owned[i]);
     w->owned_count = w->op_count = 0;
     trees_done(w);
-    w->created = w->delete_now = w->delete_marked = w->applied = false;
+    w->created = w->delete_now = w->delete_marked = w->applied = w->shows_draft = false;
 }
 
 static void end(struct rest_write *w)
@@ -117,12 +117,13 @@ static int load(struct rest_write *w, struct neap_err *err)
 {
     struct neap_call *c = w->call;
     struct neap_object *o = neap_snapshot_get(rest_pin(c), w->kind, w->namespace_, w->name);
+    if (w->operation ==
+        REST_CREATE) { /* that it exists is said last: what is wrong with it comes first */
+        w->created = true;
+        return 0;
+    }
     w->old = o ? neap_object_ref(o) : NULL;
     w->created = !o;
-    if (!o && w->operation == REST_CREATE)
-        return 0;
-    if (o && w->operation == REST_CREATE)
-        return rest_err_already_exists(err, w->kind, w->name);
     if (!o && !w->may_create)
         return rest_err_not_found(err, w->kind, w->name);
     if (!o)
@@ -240,6 +241,30 @@ static bool unchanged(struct rest_write *w)
     return same;
 }
 
+/* Of a create: the object is there already, perhaps on its way out. */
+static int taken(struct rest_write *w, struct neap_err *err)
+{
+    struct neap_object *o =
+        w->operation == REST_CREATE
+            ? neap_snapshot_get(rest_call_of(w->call)->snapshot, w->kind, w->namespace_, w->name)
+            : NULL;
+    if (!o)
+        return 0;
+    rest_err_already_exists(err, w->kind, w->name);
+    const char *prefix = neap_json_str_at(w->root, "metadata.generateName");
+    bool generated = prefix && *prefix, deleting = neap_object_deleting(o);
+    if (generated)
+        err->details.retry_after_s = 1;
+    if (generated || deleting) {
+        char *text = neap_asprintf(
+            "%s%s%s", deleting ? "object is being deleted: " : "", err->message,
+            generated ? ", the server was not able to generate a unique name for the object" : "");
+        free(err->message);
+        err->message = text;
+    }
+    return err->code;
+}
+
 static void committed(struct neap_txn *txn);
 
 static void commit(struct rest_write *w)
@@ -276,17 +301,19 @@ static int make(struct rest_write *w, struct neap_err *err)
     if (!rc)
         rc = w->created ? rest_prepare_create(w, err) : rest_prepare_update(w, err);
     if (!rc && last_finalizer_gone(w))
-        w->delete_now = true;
+        w->delete_now = w->shows_draft = true;
     if (!rc)
         rc = rest_allocate(w, err);
-    return rc ? rc : validate(w, err);
+    rc = rc ? rc : validate(w, err);
+    return rc ? rc : taken(w, err);
 }
 
 /* What would be there, at the revision that is. */
 static void succeed_dry(struct rest_write *w)
 {
-    struct neap_object *shown = neap_object_ref(w->delete_now ? w->old : w->draft);
-    if (w->old && !w->delete_now) {
+    bool old = w->delete_now && !w->shows_draft;
+    struct neap_object *shown = neap_object_ref(old ? w->old : w->draft);
+    if (w->old && !old) {
         neap_object_unref(shown);
         shown = neap_object_at_revision(w->draft, neap_object_revision(w->old));
     }
@@ -306,7 +333,7 @@ void rest_write_run(struct rest_write *w)
         w->rename(w);
         rc = make(w, &c->err);
     }
-    if (!rc && !w->delete_now)
+    if (!rc && (!w->delete_now || w->shows_draft))
         rc = make_draft(w, &c->err);
     trees_done(w);
     if (rc) {
@@ -336,6 +363,13 @@ static void committed(struct neap_txn *txn)
 {
     struct rest_write *w = txn->data;
     struct neap_call *c = w->call;
+    if (txn->result == 0 && w->delete_now && w->shows_draft) {
+        struct neap_object *shown =
+            neap_object_at_revision(w->draft, neap_object_revision(txn->objects[0]));
+        succeed(w, shown);
+        neap_object_unref(shown);
+        return;
+    }
     if (txn->result == 0) {
         succeed(w, txn->objects[0]);
         return;

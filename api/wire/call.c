@@ -2,6 +2,8 @@
  * Source: how kube-apiserver resolves request info (documented under "API concepts": resource URIs). */
 #include <api/wire/wire.h>
 
+#include <ctype.h>
+#include <errno.h>
 #include <strings.h>
 
 #define SEGMENTS_MAX 64
@@ -71,28 +73,29 @@ const char *neap_wire_query_get(struct neap_arena *arena, const char *query, con
     return NULL;
 }
 
-static int bad_int(struct neap_err *err, const char *value)
+static int bad_int(struct neap_err *err, const char *value, const char *why)
 {
-    return neap_err_set(err, NEAP_EBADREQUEST,
-                        "strconv.ParseInt: parsing \"%.100s\": invalid syntax", value);
+    return neap_err_set(err, NEAP_EBADREQUEST, "strconv.ParseInt: parsing \"%.100s\": %s", value,
+                        why);
 }
 
 static int parse_int(const char *value, int64_t *ret, struct neap_err *err)
 {
     char *end;
-    if (!*value)
-        return 0; /* empty is not given, as in Go's url.Values conversion */
+    errno = 0;
     long long n = strtoll(value, &end, 10);
-    if (*end || *value == ' ' || *value == '+')
-        return bad_int(err, value);
+    if (!*value || *end || isspace((unsigned char)*value))
+        return bad_int(err, value, "invalid syntax");
+    if (errno == ERANGE)
+        return bad_int(err, value, "value out of range");
     *ret = n;
     return 0;
 }
 
-/* Kubernetes' query booleans: "", "0" and "false" are false, all else is true. */
+/* Kubernetes' query booleans: "0" and "false" are false, all else that is given is true. */
 static bool parse_bool(const char *value)
 {
-    return *value && !neap_streq(value, "0") && strcasecmp(value, "false") != 0;
+    return !neap_streq(value, "0") && strcasecmp(value, "false") != 0;
 }
 
 enum option_type { OPT_STRING, OPT_INT, OPT_BOOL, OPT_TRISTATE };
@@ -141,7 +144,7 @@ static int set_option(struct neap_call *c, size_t row, const char *value, struct
 static int set_field_validation(struct neap_call *c, const char *value, struct neap_err *err)
 {
     static const char *const names[] = {"Ignore", "Warn", "Strict"};
-    if (!*value)
+    if (!*value || neap_streq(c->method, "DELETE")) /* a deletion has no such option */
         return 0;
     for (unsigned i = 0; i < NEAP_ARRAY_LEN(names); i++)
         if (neap_streq(value, names[i])) {
@@ -150,38 +153,68 @@ static int set_field_validation(struct neap_call *c, const char *value, struct n
         }
     return neap_err_cause(
         err, "FieldValueNotSupported", "fieldValidation",
-        "Unsupported value: \"%.100s\": supported values: \"Ignore\", \"Strict\", "
+        "Unsupported value: \"%.100s\": supported values: \"\", \"Ignore\", \"Strict\", "
         "\"Warn\"",
         value);
 }
 
-static int set_dry_run(struct neap_call *c, const char *value, struct neap_err *err)
+/* All values together; one that is not understood must not become a real write. */
+static int set_dry_run(struct neap_call *c, struct neap_err *err)
 {
-    c->options.dry_run = neap_streq(value, "All");
-    if (c->options.dry_run || !*value)
+    NEAP_CLEANUP_BUF struct neap_buf values = NEAP_BUF_INIT;
+    const char *query = c->query, *n, *v;
+    size_t n_len, v_len;
+    bool ok = true;
+    while (next_pair(&query, &n, &n_len, &v, &v_len)) {
+        const char *name = decode(c->arena, n, n_len, true);
+        const char *value = decode(c->arena, v, v_len, true);
+        if (!neap_streq(name, "dryRun") || !value)
+            continue;
+        ok &= neap_streq(value, "All");
+        neap_buf_str(&values, values.len ? "," : "");
+        neap_buf_json_string(&values, value, strlen(value));
+    }
+    c->options.dry_run = true;
+    if (ok)
         return 0;
     return neap_err_cause(err, "FieldValueNotSupported", "dryRun",
-                          "Unsupported value: [\"%.100s\"]: supported values: \"All\"", value);
+                          "Unsupported value: [%.200s]: supported values: \"All\"", values.data);
 }
 
+/* Parameters that are no row of the table. */
+enum {
+    SEEN_DRY_RUN = 1u << 28,
+    SEEN_WATCH = 1u << 29,
+    SEEN_PRETTY = 1u << 30,
+    SEEN_VALIDATION = 1u << 31
+};
+
+static unsigned first(unsigned *seen, unsigned bit)
+{
+    bool is_first = !(*seen & bit);
+    *seen |= bit;
+    return is_first;
+}
+
+/* Of a parameter that is given twice the first counts, as in Go. */
 static int one_parameter(struct neap_call *c, const char *name, const char *value, bool *watch,
-                         struct neap_err *err)
+                         unsigned *seen, struct neap_err *err)
 {
     if (neap_streq(name, "watch")) {
-        *watch = parse_bool(value);
+        *watch = first(seen, SEEN_WATCH) ? parse_bool(value) : *watch;
         return 0;
     }
     if (neap_streq(name, "pretty")) {
-        c->options.pretty = parse_bool(value);
+        c->options.pretty = first(seen, SEEN_PRETTY) ? parse_bool(value) : c->options.pretty;
         return 0;
     }
     if (neap_streq(name, "dryRun"))
-        return set_dry_run(c, value, err);
+        return first(seen, SEEN_DRY_RUN) ? set_dry_run(c, err) : 0;
     if (neap_streq(name, "fieldValidation"))
-        return set_field_validation(c, value, err);
+        return first(seen, SEEN_VALIDATION) ? set_field_validation(c, value, err) : 0;
     for (size_t i = 0; i < NEAP_ARRAY_LEN(option_rows); i++)
         if (neap_streq(name, option_rows[i].name))
-            return set_option(c, i, value, err);
+            return first(seen, 1u << i) ? set_option(c, i, value, err) : 0;
     return 0; /* others belong to subresources (log, exec) or to nobody */
 }
 
@@ -189,12 +222,13 @@ static int parse_query(struct neap_call *c, bool *watch, struct neap_err *err)
 {
     const char *query = c->query, *n, *v;
     size_t n_len, v_len;
+    unsigned seen = 0;
     while (next_pair(&query, &n, &n_len, &v, &v_len)) {
         char *name = decode(c->arena, n, n_len, true);
         char *value = decode(c->arena, v, v_len, true);
         if (!name || !value)
             return neap_err_set(err, NEAP_EBADREQUEST, "the query is not well-formed");
-        int code = one_parameter(c, name, value, watch, err);
+        int code = one_parameter(c, name, value, watch, &seen, err);
         if (code)
             return code;
     }
@@ -292,7 +326,7 @@ static int set_verb(struct neap_call *c, bool watch, struct neap_err *err)
                         "the server does not allow this method on the requested resource");
 }
 
-/* GET .../NAME?watch=1 watches that one object; /watch/ paths are the old form of the same. */
+/* The old form /watch/.../NAME watches that one object; of .../NAME?watch=1 the real server takes no notice. */
 static void watch_of_one(struct neap_call *c, bool watch)
 {
     if (!watch || c->verb != NEAP_GET || c->subresource)
@@ -353,7 +387,7 @@ int neap_wire_call_parse(struct neap_call *c, const char *method, const char *ta
     char *segments[SEGMENTS_MAX];
     const char *raw[SEGMENTS_MAX];
     unsigned n = 0, at = 0, slash_at = SEGMENTS_MAX;
-    bool watch = false;
+    bool watch = false, watch_path = false;
     int code = split_path(c, segments, &n, &slash_at, raw, err);
     if (!code)
         code = parse_query(c, &watch, err);
@@ -364,7 +398,7 @@ int neap_wire_call_parse(struct neap_call *c, const char *method, const char *ta
     if (!resource && slash_at == SEGMENTS_MAX)
         return 0;
     if (resource && neap_streq(segments[at], "watch") && at + 1 < n) {
-        watch = true;
+        watch = watch_path = true;
         at++;
     }
     if (!resource || slash_at < resource_parts(segments, n, at, raw, c))
@@ -372,7 +406,7 @@ int neap_wire_call_parse(struct neap_call *c, const char *method, const char *ta
     set_patch_type(c);
     code = set_verb(c, watch, err);
     if (!code)
-        watch_of_one(c, watch);
+        watch_of_one(c, watch_path);
     return code;
 }
 
@@ -412,8 +446,11 @@ static void put_options(struct neap_buf *b, const struct neap_call_options *o)
             memcpy(&value, at, sizeof(value));
         } else if (option_rows[i].type == OPT_INT) {
             memcpy(&n, at, sizeof(n));
-            bool given =
-                option_rows[i].offset == offsetof(struct neap_call_options, limit) ? n > 0 : n >= 0;
+            size_t offset = option_rows[i].offset;
+            bool given = offset == offsetof(struct neap_call_options, limit) ? n > 0
+                         : offset == offsetof(struct neap_call_options, grace_period_s)
+                             ? n != NEAP_GRACE_UNSET
+                             : n >= 0;
             snprintf(number, sizeof(number), "%lld", (long long)n);
             value = given ? number : NULL;
         } else if (option_rows[i].type == OPT_BOOL) {

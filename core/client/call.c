@@ -101,7 +101,7 @@ void neap_call_options_init(struct neap_call_options *o)
                                     .send_initial_events = -1,
                                     .field_validation = NEAP_FV_WARN,
                                     .force = -1,
-                                    .grace_period_s = -1,
+                                    .grace_period_s = NEAP_GRACE_UNSET,
                                     .orphan_dependents = -1};
 }
 

@@ -7,7 +7,8 @@ import re
 from cluster import TOP
 
 MASKS = {"<uid>": r"[0-9a-f]{8}-[0-9a-f-]{27}", "<rv>": r"\d+", "<time>": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z",
-         "<ip>": r"[0-9.]+", "<port>": r"\d+", "<rand>": r"[bcdfghjklmnpqrstvwxz2456789]{5}", "<token>": r"[\w.-]+"}
+         "<ip>": r"[0-9.]+", "<port>": r"\d+", "<rand>": r"[bcdfghjklmnpqrstvwxz2456789]{5}", "<token>": r"[\w.-]+",
+         "<any>": r".*"}
 
 
 def load(name):

@@ -116,9 +116,9 @@ class Neap(Side):
 
 
 class Peer(Side):
-    def __init__(self, apiserver, etcd, folder, port):
+    def __init__(self, apiserver, etcd, folder, port, more=()):
         super().__init__("kube-apiserver", folder, port)
-        self.apiserver, self.etcd = apiserver, etcd
+        self.apiserver, self.etcd, self.more = apiserver, etcd, list(more)
         ca, ca_key, request = folder + "/ca.crt", folder + "/ca.key", folder + "/admin.csr"
         self.account = folder + "/sa.key"
         for argv in (
@@ -141,7 +141,7 @@ class Peer(Side):
                     "--cert-dir=" + self.dir + "/serving", "--client-ca-file=" + self.dir + "/ca.crt",
                     "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + self.account + ".pub",
                     "--service-account-signing-key-file=" + self.account, "--authorization-mode=Node,RBAC",
-                    "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none"])
+                    "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none"] + self.more)
         return self.wait(since)
 
 

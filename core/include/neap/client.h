@@ -55,6 +55,7 @@ enum neap_patch_type {
     NEAP_PATCH_T_APPLY
 };
 
+#define NEAP_GRACE_UNSET INT64_MIN
 /* Query parameters of the API, parsed. Strings are in the call's arena; NULL: not given. */
 struct neap_call_options {
     const char *resource_version, *resource_version_match;
@@ -70,7 +71,7 @@ struct neap_call_options {
     int force;                /* apply: -1 not given */
     bool pretty;
     /* DELETE: query or body (DeleteOptions) */
-    int64_t grace_period_s;         /* -1: not given */
+    int64_t grace_period_s;         /* NEAP_GRACE_UNSET: not given; negative: nearly at once */
     const char *propagation_policy; /* Orphan, Background, Foreground */
     int orphan_dependents;          /* -1 not given */
     const char *precondition_uid, *precondition_resource_version;
