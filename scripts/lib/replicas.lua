@@ -49,6 +49,8 @@ end
 ---@param component string whose events these are
 ---@param selector_of fun(set: table): table as a LabelSelector
 return function(kind, component, selector_of)
+  local counts_terminating = kind == "apps/v1/replicasets" -- a ReplicationController's status has no such field
+
   -- Active pods by node, of all sets of the same owner: what a Deployment's older sets still have there counts.
   local function crowd(rs, pods)
     local owner, by_node = workload.controller_of(rs), {}
@@ -119,11 +121,11 @@ return function(kind, component, selector_of)
         return r.object.metadata.name
       end, "SuccessfulCreate", "Created pod: ")
       if err then
-        if err.reason == "Forbidden" and err.message:find("being terminated", 1, true) then
+        if workload.namespace_going(err) then
           return
         end
         workload.event(rs, "Warning", "FailedCreate", "Error creating: " .. err.message, component)
-        return err.message
+        return err.message, "FailedCreate"
       end
       count, part = count - #pods, part * 2
     end
@@ -142,12 +144,13 @@ return function(kind, component, selector_of)
         return some[i].metadata.name
       end, "SuccessfulDelete", "Deleted pod: ")
       if err then
-        return err.message
+        workload.event(rs, "Warning", "FailedDelete", "Error deleting: " .. err.message, component)
+        return err.message, "FailedDelete"
       end
     end
   end
 
-  local function status_of(rs, pods, failure)
+  local function status_of(rs, pods, failure, reason)
     local min_ready, wait = rs.spec.minReadySeconds or 0, nil
     local status = { replicas = 0, fullyLabeledReplicas = 0, readyReplicas = 0, availableReplicas = 0 }
     for _, pod in workload.each(pods) do
@@ -163,9 +166,11 @@ return function(kind, component, selector_of)
       wait = left and math.min(wait or left, left) or wait
     end
     status.observedGeneration = rs.metadata.generation
+    status.terminatingReplicas = counts_terminating and #neap.list("v1/pods", { owner = rs.metadata.uid,
+      controller = rs.metadata.uid, selector = selector_of(rs), deleting = true, fields = workload.UNFINISHED }) or nil
     local conditions = neap.edit(rs.status.conditions) or {}
     if failure then
-      workload.set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", failure)
+      workload.set_condition(conditions, "ReplicaFailure", "True", reason, failure)
     else
       conditions = workload.without_condition(conditions, "ReplicaFailure")
     end
@@ -177,6 +182,7 @@ return function(kind, component, selector_of)
 
   local function write_status(rs, status)
     local same = neap.equal(status.conditions or neap.null, rs.status.conditions or neap.null)
+    same = same and rs.status.terminatingReplicas == status.terminatingReplicas
     for _, f in ipairs(FIELDS) do
       same = same and (rs.status[f] or 0) == (status[f] or 0)
     end
@@ -201,16 +207,16 @@ return function(kind, component, selector_of)
       if not rs then
         return
       end
-      local active, failure = workload.claim("v1/pods", rs, selector_of(rs), workload.ACTIVE), nil
+      local active, failure, reason = workload.claim("v1/pods", rs, selector_of(rs), workload.ACTIVE), nil, nil
       if not rs.metadata.deletionTimestamp then
         local missing = (rs.spec.replicas or 1) - #active
         if missing > 0 then
-          failure = create(rs, missing)
+          failure, reason = create(rs, missing)
         elseif missing < 0 then
-          failure = delete(rs, surplus(rs, active, -missing))
+          failure, reason = delete(rs, surplus(rs, active, -missing))
         end
       end
-      local status, wait = status_of(rs, active, failure)
+      local status, wait = status_of(rs, active, failure, reason)
       write_status(rs, status)
       if failure then
         error(failure, 0)

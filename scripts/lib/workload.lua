@@ -47,8 +47,16 @@ function workload.available(pod, seconds)
   return left <= 0, left
 end
 
+---Pods that may still do something, going or not: a field selector.
+workload.UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+
 ---Pods that are neither finished nor going: options of neap.list.
-workload.ACTIVE = { fields = "status.phase!=Succeeded,status.phase!=Failed", deleting = false }
+workload.ACTIVE = { fields = workload.UNFINISHED, deleting = false }
+
+---Was something refused because its namespace is being deleted? Then there is nothing to be done.
+function workload.namespace_going(err)
+  return err.reason == "Forbidden" and err.message:find("being terminated", 1, true) ~= nil
+end
 
 ---A map without one key, as a new table.
 function workload.without(map, key)
