@@ -140,19 +140,20 @@ static int look(const char *path, const char *lib, enum script_kind *ret, struct
     lua_setglobal(l, "test");
     int rc = neap_script_load(script, path, err);
     *ret = s->count ? TEST : MODULE;
-    if (!rc && lua_istable(l, -1)) {
-        int table = lua_gettop(l);
-        if (lua_getfield(l, table, "for_") != LUA_TNIL)
-            *ret = CONTROLLER;
-        else if (lua_getfield(l, table, "resources") != LUA_TNIL)
-            *ret = RULE;
-        else if (lua_getfield(l, table, "score") == LUA_TFUNCTION ||
-                 lua_getfield(l, table, "filter") == LUA_TFUNCTION)
-            *ret = POLICY;
-    } else if (!rc && !s->count && !lua_isfunction(l, -1)) {
-        rc = neap_err_set(err, NEAP_ECONFIG,
-                          "%s: must return neap.controller{...} or neap.admission{...}", path);
-    }
+    int top = lua_gettop(l);
+    if (!rc && neap_script_declared(l, top, "controller"))
+        *ret = CONTROLLER;
+    else if (!rc && neap_script_declared(l, top, "admission"))
+        *ret = RULE;
+    else if (!rc && neap_script_declared(l, top, "policy"))
+        *ret = POLICY;
+    else if (!rc && !s->count && !lua_isfunction(l, top) &&
+             (!lua_istable(l, top) || lua_getmetatable(l, top)))
+        rc =
+            neap_err_set(err, NEAP_ECONFIG,
+                         "%s: must return neap.controller{...}, neap.admission{...} or a policy of "
+                         "neap.scheduler",
+                         path);
     for (size_t i = 0; i < s->count; i++)
         free(s->tests[i].name);
     neap_script_free(script);
