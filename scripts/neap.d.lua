@@ -183,8 +183,9 @@ function neap.delete(resource, namespace, name, options) end
 ---Several at once, at most 1000; each only if it is still the object that was seen (its uid).
 ---@param resource Resource
 ---@param objects View[]
+---@param options? { propagation: "Background"|"Foreground"|"Orphan"|nil }
 ---@return { object: View?, error: ApiError? }[]
-function neap.delete_all(resource, objects) end
+function neap.delete_all(resource, objects, options) end
 
 -- ---- values ----
 

@@ -369,10 +369,11 @@ static int api_create_all(lua_State *l)
     return many_send(l, m);
 }
 
-/* neap.delete_all(kind, views) -> list as of create_all. Each only if it is still the one that was seen. */
+/* neap.delete_all(kind, views [, {propagation=}]) -> list as of create_all. Each only if it is still the one that was seen. */
 static int api_delete_all(lua_State *l)
 {
     const struct neap_kind *kind = script_check_kind(l, 1);
+    const char *policy = lua_istable(l, 3) ? propagation_at(l, 3) : NULL;
     check_writer(l);
     struct many *m = many_new(l, 2);
     for (unsigned k = 0; k < m->count; k++) {
@@ -387,6 +388,7 @@ static int api_delete_all(lua_State *l)
             many_add(l, m, k, NEAP_DELETE, kind, neap_object_namespace(o), neap_object_name(o));
         w->uid = neap_strdup(neap_object_uid(o));
         w->request.options.precondition_uid = w->uid;
+        w->request.options.propagation_policy = policy;
     }
     return many_send(l, m);
 }
