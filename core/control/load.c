@@ -207,6 +207,8 @@ int control_load(struct neap_control *c, const char *dir, const char *file, stru
     lua_getglobal(neap_script_lua(set->script),
                   "require"); /* before a script makes something else of it */
     set->require_ref = luaL_ref(neap_script_lua(set->script), LUA_REGISTRYINDEX);
+    if (file)
+        neap_script_beside(set->script, file);
     for (size_t i = 0; i < count; i++) {
         if (!rc)
             rc = load_file(c, set, names[i], err);

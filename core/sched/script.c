@@ -212,7 +212,7 @@ static void policy_free(struct policy *x)
 
 static bool taken(const struct neap_sched *s, const char *name)
 {
-    for (unsigned i = 0; i < s->plugin_count; i++)
+    for (unsigned i = 0; s && i < s->plugin_count; i++)
         if (strcmp(s->plugins[i].name, name) == 0)
             return true;
     return false;
@@ -253,6 +253,21 @@ static int read_policy(struct policy *x, lua_State *l, const char *path, struct 
                                                   "script",
                                                   NULL};
     return 0;
+}
+
+int neap_sched_policy_check(const char *path, struct neap_err *err)
+{
+    struct policy *x = neap_calloc(1, sizeof(*x));
+    struct neap_script_options o = {.clock = &neap_clock_system,
+                                    .rand = &neap_rand_system,
+                                    .memory_max = MEMORY_MAX,
+                                    .reads_only = true};
+    x->script = neap_script_new(&o);
+    int rc = neap_script_load(x->script, path, err);
+    if (!rc)
+        rc = read_policy(x, neap_script_lua(x->script), path, err);
+    policy_free(x);
+    return rc;
 }
 
 static int load(struct neap_sched *s, const char *path, struct neap_err *err)

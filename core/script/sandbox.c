@@ -178,6 +178,13 @@ void script_error_set(struct neap_script *s, int rc, const char *text, struct ne
 
 /* ---- libraries ---- */
 
+static FILE *print_to;
+
+void neap_script_print_to(FILE *file)
+{
+    print_to = file;
+}
+
 static int print(lua_State *l)
 {
     luaL_Buffer b;
@@ -190,8 +197,28 @@ static int print(lua_State *l)
         luaL_addvalue(&b);
     }
     luaL_pushresult(&b);
-    NEAP_INFO("script", "print", "text=%s", neap_log_quote(lua_tostring(l, -1)));
+    if (print_to)
+        fprintf(print_to, "%s\n", lua_tostring(l, -1));
+    else
+        NEAP_INFO("script", "print", "text=%s", neap_log_quote(lua_tostring(l, -1)));
     return 0;
+}
+
+/* The module's file, in the first folder that has it. */
+static int load_module(lua_State *l, const struct neap_script *s, const char *name)
+{
+    const char *const folders[] = {s->options.lib_dir, s->options.user_lib_dir, s->beside};
+    char path[4096];
+    int rc = LUA_ERRFILE;
+    lua_pushnil(l);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(folders) && rc == LUA_ERRFILE; i++) {
+        if (!folders[i])
+            continue;
+        lua_pop(l, 1);
+        snprintf(path, sizeof(path), "%s/%s.lua", folders[i], name);
+        rc = luaL_loadfilex(l, path, "t");
+    }
+    return rc;
 }
 
 /* require("name"): a file of the library folder, run once, its value kept. */
@@ -199,32 +226,48 @@ static int require(lua_State *l)
 {
     struct neap_script *s = script_of(l);
     const char *name = luaL_checkstring(l, 1);
-    char path[4096];
-    if (!s->options.lib_dir || !*name ||
-        strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
-        return luaL_error(l, "no module '%s'", name);
+    if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
+        return luaL_error(l, "no module '%s': a name is of a to z, 0 to 9 and _", name);
     if (lua_getfield(l, LUA_REGISTRYINDEX, "neap.modules") != LUA_TTABLE) {
         lua_pop(l, 1);
         lua_newtable(l);
         lua_pushvalue(l, -1);
         lua_setfield(l, LUA_REGISTRYINDEX, "neap.modules");
     }
-    if (lua_getfield(l, -1, name) != LUA_TNIL)
+    int modules = lua_gettop(l), type = lua_getfield(l, modules, name);
+    if (type == LUA_TLIGHTUSERDATA)
+        return luaL_error(l, "module '%s' requires itself", name);
+    if (type != LUA_TNIL)
         return 1;
-    lua_pop(l, 1);
-    snprintf(path, sizeof(path), "%s/%s.lua", s->options.lib_dir, name);
-    int rc = luaL_loadfilex(l, path, "t");
-    if (rc == LUA_ERRFILE && s->options.user_lib_dir) {
-        lua_pop(l, 1);
-        snprintf(path, sizeof(path), "%s/%s.lua", s->options.user_lib_dir, name);
-        rc = luaL_loadfilex(l, path, "t");
-    }
+    int rc = load_module(l, s, name);
+    if (rc == LUA_ERRFILE)
+        return luaL_error(l, "no module '%s' in the folder lib", name);
     if (rc != LUA_OK)
         return lua_error(l);
-    lua_call(l, 0, 1);
+    lua_pushlightuserdata(l, s); /* it is being made */
+    lua_setfield(l, modules, name);
+    rc = lua_pcall(l, 0, 1, 0);
     lua_pushvalue(l, -1);
-    lua_setfield(l, -3, name);
+    if (rc != LUA_OK)
+        lua_pushnil(l);
+    lua_setfield(l, modules, name);
+    if (rc != LUA_OK)
+        return lua_error(l);
     return 1;
+}
+
+void neap_script_beside(struct neap_script *s, const char *path)
+{
+    static const char *const inner[] = {"controllers", "admission"};
+    const char *slash = strrchr(path, '/');
+    NEAP_CLEANUP_FREE char *dir =
+        slash ? neap_strndup(path, (size_t)(slash - path)) : neap_strdup(".");
+    const char *last = strrchr(dir, '/');
+    bool below = false;
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(inner); i++)
+        below = below || strcmp(last ? last + 1 : dir, inner[i]) == 0;
+    free(s->beside);
+    s->beside = neap_asprintf("%s/%slib", dir, below ? "../" : "");
 }
 
 void script_sandbox_open(struct neap_script *s)
@@ -283,6 +326,7 @@ struct neap_script *neap_script_free(struct neap_script *s)
         lua_close(s->l);
         if (s->watchdog_home)
             timer_delete(s->watchdog);
+        free(s->beside);
         free(s);
     }
     return NULL;

@@ -49,6 +49,7 @@ struct neap_script {
     struct neap_script *outer; /* that called this one, on the same thread */
     volatile bool armed;
     volatile bool overran;
+    char *beside;      /* a folder of modules; NULL: none */
     char full_at[160]; /* where memory was refused last; "": nowhere */
 };
 

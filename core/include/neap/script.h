@@ -5,6 +5,8 @@
 
 #include <neap/client.h>
 
+#include <stdio.h>
+
 struct lua_State;
 struct neap_script;
 
@@ -30,6 +32,13 @@ struct lua_State *neap_script_lua(struct neap_script *s);
 /* Compiles and runs a file; its one result stays on the stack of neap_script_lua(). errors: NEAP_ECONFIG
  * with "FILE:LINE: text". */
 int neap_script_load(struct neap_script *s, const char *path, struct neap_err *err);
+
+/* require() finds modules in the folder "lib" beside this file too; of one in controllers/ or admission/: beside that
+ * folder, as the server does. Until the next call. */
+void neap_script_beside(struct neap_script *s, const char *path);
+
+/* print() of all states writes to <file> instead of the log: for `neap script`. */
+void neap_script_print_to(FILE *file);
 
 /* A work item: a coroutine with one snapshot. The function and <nargs> arguments are on top of the state's
  * stack and are taken. <done> comes on the loop, or before this returns when nothing yielded;
