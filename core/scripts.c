@@ -6,8 +6,10 @@
 #include <lua.h>
 #include <neap/control.h>
 #include <neap/log.h>
+#include <neap/sched.h>
 #include <neap/script.h>
 
+#include <dirent.h>
 #include <unistd.h>
 
 enum { TESTS_MAX = 1000, TEST_BUDGET_MS = 60000 };
@@ -88,6 +90,7 @@ static int run_file(const struct neap_world_base *base, const char *path)
     s->path = path;
     s->script = neap_script_new(&o);
     lua_State *l = neap_script_lua(s->script);
+    neap_script_beside(s->script, path);
     lua_pushlightuserdata(l, s);
     lua_pushcclosure(l, declare, 1);
     lua_setglobal(l, "test");
@@ -123,9 +126,56 @@ static int run_tests(struct neap_config *config, int count, char **files)
     return bad ? 1 : 0;
 }
 
+/* ---- folders ---- */
+
+enum { FILES_MAX = 1000 };
+struct files {
+    char *path[FILES_MAX];
+    int count;
+};
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A file; of a folder, and of those that neap reads below it, the tests or the scripts. */
+static void add_files(struct files *f, const char *path, bool tests, bool top)
+{
+    static const char *const below[] = {"controllers", "admission", "lib"};
+    DIR *d = opendir(path);
+    if (!d && top && f->count < FILES_MAX)
+        f->path[f->count++] = neap_strdup(path);
+    if (!d)
+        return;
+    int first = f->count;
+    for (struct dirent *e; (e = readdir(d)) && f->count < FILES_MAX;)
+        if (tests ? neap_endswith(e->d_name, "_test.lua") : neap_script_is_one(e->d_name))
+            f->path[f->count++] = neap_asprintf("%s/%s", path, e->d_name);
+    closedir(d);
+    qsort(f->path + first, (size_t)(f->count - first), sizeof(*f->path), by_text);
+    for (size_t i = 0; top && i < NEAP_ARRAY_LEN(below); i++) {
+        NEAP_CLEANUP_FREE char *inner = neap_asprintf("%s/%s", path, below[i]);
+        add_files(f, inner, tests, false);
+    }
+}
+
 /* ---- check ---- */
 
 enum script_kind { CONTROLLER, RULE, POLICY, MODULE, TEST };
+
+/* A table that was meant to be declared. */
+static bool undeclared(lua_State *l, int table)
+{
+    static const char *const fields[] = {"for_",      "reconcile", "sync",
+                                         "resources", "mutate",    "validate"};
+    bool found = lua_getmetatable(l, table);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(fields) && !found; i++) {
+        found = lua_getfield(l, table, fields[i]) != LUA_TNIL;
+        lua_settop(l, table);
+    }
+    return found;
+}
 
 /* What the file returns tells what it is. */
 static int look(const char *path, const char *lib, enum script_kind *ret, struct neap_err *err)
@@ -135,24 +185,26 @@ static int look(const char *path, const char *lib, enum script_kind *ret, struct
         .clock = &neap_clock_system, .rand = &neap_rand_system, .lib_dir = lib};
     struct neap_script *script = neap_script_new(&o);
     lua_State *l = neap_script_lua(script);
+    neap_script_beside(script, path);
     lua_pushlightuserdata(l, s);
     lua_pushcclosure(l, declare, 1);
     lua_setglobal(l, "test");
     int rc = neap_script_load(script, path, err);
     *ret = s->count ? TEST : MODULE;
-    if (!rc && lua_istable(l, -1)) {
-        int table = lua_gettop(l);
-        if (lua_getfield(l, table, "for_") != LUA_TNIL)
-            *ret = CONTROLLER;
-        else if (lua_getfield(l, table, "resources") != LUA_TNIL)
-            *ret = RULE;
-        else if (lua_getfield(l, table, "score") == LUA_TFUNCTION ||
-                 lua_getfield(l, table, "filter") == LUA_TFUNCTION)
-            *ret = POLICY;
-    } else if (!rc && !s->count && !lua_isfunction(l, -1)) {
-        rc = neap_err_set(err, NEAP_ECONFIG,
-                          "%s: must return neap.controller{...} or neap.admission{...}", path);
-    }
+    int top = lua_gettop(l);
+    if (!rc && neap_script_declared(l, top, "controller"))
+        *ret = CONTROLLER;
+    else if (!rc && neap_script_declared(l, top, "admission"))
+        *ret = RULE;
+    else if (!rc && neap_script_declared(l, top, "policy"))
+        *ret = POLICY;
+    else if (!rc && !s->count && !lua_isfunction(l, top) &&
+             (!lua_istable(l, top) || undeclared(l, top)))
+        rc =
+            neap_err_set(err, NEAP_ECONFIG,
+                         "%s: must return neap.controller{...}, neap.admission{...} or a policy of "
+                         "neap.scheduler",
+                         path);
     for (size_t i = 0; i < s->count; i++)
         free(s->tests[i].name);
     neap_script_free(script);
@@ -189,6 +241,8 @@ static int check_file(const char *scripts, const char *path)
         rc = neap_control_check(&o, &err);
     else if (!rc && kind == RULE)
         rc = check_rule(scripts, path, &err);
+    else if (!rc && kind == POLICY)
+        rc = neap_sched_policy_check(path, &err);
     if (rc)
         printf("not ok %s: %s\n", path, err.message);
     else
@@ -197,19 +251,35 @@ static int check_file(const char *scripts, const char *path)
     return rc != 0;
 }
 
-int neap_script_main(struct neap_config *config, int argc, char **argv)
+static int check_files(struct neap_config *config, int count, char **files)
 {
     char scripts[4096];
     int bad = 0;
-    if (neap_streq(neap_config_string(config, NULL, "log_level"), "info"))
-        neap_log_set(NEAP_LOG_WARN, STDERR_FILENO); /* the default is a server's */
-    if (argc >= 2 && strcmp(argv[0], "test") == 0)
-        return run_tests(config, argc - 1, argv + 1);
-    if (argc < 2 || strcmp(argv[0], "check") != 0)
-        return neap_complain("usage: neap script test FILE_test.lua... | check FILE.lua...", NULL);
     neap_beside(neap_config_string(config, NULL, "script_dir"), "scripts", scripts,
                 sizeof(scripts));
-    for (int i = 1; i < argc; i++)
-        bad += check_file(scripts, argv[i]);
+    for (int i = 0; i < count; i++)
+        bad += check_file(scripts, files[i]);
     return bad ? 1 : 0;
+}
+
+int neap_script_main(struct neap_config *config, int argc, char **argv)
+{
+    bool test = argc >= 2 && strcmp(argv[0], "test") == 0;
+    if (!test && (argc < 2 || strcmp(argv[0], "check") != 0))
+        return neap_complain("usage: neap script test FILE_test.lua|DIR... | check FILE.lua|DIR...",
+                             NULL);
+    if (neap_streq(neap_config_string(config, NULL, "log_level"), "info"))
+        neap_log_set(NEAP_LOG_WARN, STDERR_FILENO); /* the default is a server's */
+    neap_script_print_to(stderr);
+    struct files *f = neap_calloc(1, sizeof(*f));
+    for (int i = 1; i < argc; i++)
+        add_files(f, argv[i], test, true);
+    int rc = !f->count
+                 ? neap_complain(test ? "no file *_test.lua there" : "no file *.lua there", NULL)
+             : test ? run_tests(config, f->count, f->path)
+                    : check_files(config, f->count, f->path);
+    for (int i = 0; i < f->count; i++)
+        free(f->path[i]);
+    free(f);
+    return rc;
 }

@@ -117,7 +117,8 @@ function neap.owned(uid) end
 function neap.matches(selector, labels) end
 
 ---Lets others run; then this goes on, with all of its time again. For a reconcile that loops over many objects
----(workload.each does it): a turn that takes more than 200 ms of the processor is an error.
+---(workload.each does it): a turn that takes more than 200 ms of the processor is interrupted with a warning, and
+---the tenth time an error.
 function neap.turn() end
 
 ---Every kind that can be listed and deleted.
@@ -175,15 +176,16 @@ function neap.apply(resource, namespace, name, object, options) end
 ---@param resource Resource
 ---@param namespace? string
 ---@param name string
----@param options? { uid: string?, grace: integer?, propagation: "Background"|"Foreground"|"Orphan"|nil }
+---@param options? { uid: string?, version: string?, grace: integer?, propagation: "Background"|"Foreground"|"Orphan"|nil } uid, version: only this one, of this resourceVersion
 ---@return View|true|nil, ApiError?
 function neap.delete(resource, namespace, name, options) end
 
 ---Several at once, at most 1000; each only if it is still the object that was seen (its uid).
 ---@param resource Resource
 ---@param objects View[]
+---@param options? { propagation: "Background"|"Foreground"|"Orphan"|nil }
 ---@return { object: View?, error: ApiError? }[]
-function neap.delete_all(resource, objects) end
+function neap.delete_all(resource, objects, options) end
 
 -- ---- values ----
 

@@ -13,6 +13,7 @@ const struct neap_admission *neap_admission_hooks(struct neap_admission_rules *a
 
 int neap_admission_add(struct neap_admission_rules *a, const char *path, struct neap_err *err)
 {
+    neap_script_beside(a->set->script, path);
     return admission_load_file(a->set, path, err);
 }
 

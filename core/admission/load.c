@@ -163,7 +163,7 @@ static int read_function(struct rule *r, lua_State *l, int table, const char *fi
 
 static int read_rule(struct rule *r, lua_State *l, int table, struct neap_err *err)
 {
-    if (!lua_istable(l, table))
+    if (!neap_script_declared(l, table, "admission"))
         return bad(err, r->file, "must return neap.admission{...}");
     if (lua_getfield(l, table, "name") != LUA_TSTRING || !*lua_tostring(l, -1))
         return bad(err, r->file, "a rule needs a name");

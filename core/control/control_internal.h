@@ -13,6 +13,7 @@ struct controller;
 /* A script set: one Lua state. */
 struct script_set {
     struct neap_script *script;
+    int require_ref;
     struct neap_list link;
 };
 
@@ -77,6 +78,7 @@ struct neap_control {
 void control_add(struct controller *c, const char *key);
 void control_add_after(struct controller *c, const char *key, uint64_t ms);
 void control_go(struct controller *c);
+void control_count(const struct controller *c, const char *result);
 void control_queue_free(struct controller *c);
 void control_check_stopped(struct neap_control *c);
 

@@ -5,7 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-enum { CONCURRENCY_DEFAULT = 8, FILES_MAX = 256 };
+enum { CONCURRENCY_DEFAULT = 8, CONCURRENCY_MAX = 1000, FILES_MAX = 256 };
 
 static int bad(struct neap_err *err, const char *file, const char *text)
 {
@@ -25,16 +25,17 @@ static const struct neap_kind *kind_at(lua_State *l, int index, const char *file
 
 static int read_owns(struct controller *c, lua_State *l, int table, struct neap_err *err)
 {
-    int rc = 0;
-    if (lua_getfield(l, table, "owns") == LUA_TTABLE)
-        for (lua_Integer i = 1; !rc && lua_rawgeti(l, -1, i) != LUA_TNIL; i++) {
-            const struct neap_kind *k = kind_at(l, -1, c->file, err);
-            if (k)
-                control_interest(control_watch(c->control, k), INTEREST_OWNS, c, LUA_NOREF, false);
-            else
-                rc = NEAP_ECONFIG;
-            lua_pop(l, 1);
-        }
+    int rc = 0, type = lua_getfield(l, table, "owns");
+    if (type != LUA_TTABLE && type != LUA_TNIL)
+        return bad(err, c->file, "owns wants a list, as { \"v1/pods\" }");
+    for (lua_Integer i = 1; type == LUA_TTABLE && !rc && lua_rawgeti(l, -1, i) != LUA_TNIL; i++) {
+        const struct neap_kind *k = kind_at(l, -1, c->file, err);
+        if (k)
+            control_interest(control_watch(c->control, k), INTEREST_OWNS, c, LUA_NOREF, false);
+        else
+            rc = NEAP_ECONFIG;
+        lua_pop(l, 1);
+    }
     lua_settop(l, table);
     return rc;
 }
@@ -58,9 +59,13 @@ static void watch_all(struct controller *c, int map_ref)
 /* watches = {{"v1/pods", function(object, event) return key or keys end}, ...} */
 static int read_watches(struct controller *c, lua_State *l, int table, struct neap_err *err)
 {
-    int rc = 0;
-    if (lua_getfield(l, table, "watches") == LUA_TTABLE)
-        for (lua_Integer i = 1; !rc && lua_rawgeti(l, table + 1, i) == LUA_TTABLE; i++) {
+    int rc = 0, type = lua_getfield(l, table, "watches");
+    if (type != LUA_TTABLE && type != LUA_TNIL)
+        return bad(err, c->file, "watches wants a list, as { { \"v1/pods\", function } }");
+    if (type == LUA_TTABLE)
+        for (lua_Integer i = 1; !rc && lua_rawgeti(l, table + 1, i) != LUA_TNIL; i++) {
+            if (!lua_istable(l, -1))
+                return bad(err, c->file, "watches wants a list, as { { \"v1/pods\", function } }");
             lua_rawgeti(l, -1, 1);
             bool all = neap_streq(lua_tostring(l, -1), "*");
             const struct neap_kind *k = all ? NULL : kind_at(l, -1, c->file, err);
@@ -83,8 +88,10 @@ static int read_watches(struct controller *c, lua_State *l, int table, struct ne
 static int read_function(struct controller *c, lua_State *l, int table, struct neap_err *err)
 {
     if (lua_getfield(l, table, "reconcile") != LUA_TFUNCTION) {
-        lua_pop(l, 1);
-        lua_getglobal(l, "require");
+        if (lua_getfield(l, table, "sync") != LUA_TFUNCTION)
+            return bad(err, c->file, "a controller needs reconcile or sync, a function");
+        lua_settop(l, table);
+        lua_rawgeti(l, LUA_REGISTRYINDEX, c->set->require_ref);
         lua_pushliteral(l, "sync");
         if (lua_pcall(l, 1, 1, 0) != LUA_OK)
             return bad(err, c->file, lua_tostring(l, -1));
@@ -97,16 +104,36 @@ static int read_function(struct controller *c, lua_State *l, int table, struct n
     return 0;
 }
 
+/* Metrics and field managers go by the name. */
+static int check_name(const struct controller *c, struct neap_err *err)
+{
+    neap_list_foreach(&c->control->controllers, e)
+    {
+        const struct controller *o = neap_list_entry(e, struct controller, link);
+        if (o != c && neap_streq(o->name, c->name))
+            return neap_err_set(err, NEAP_ECONFIG, "%s: %s has a controller of this name too: %s",
+                                c->file, o->file, c->name);
+    }
+    return 0;
+}
+
 static int read_controller(struct controller *c, lua_State *l, int table, struct neap_err *err)
 {
-    if (!lua_istable(l, table))
+    if (!neap_script_declared(l, table, "controller"))
         return bad(err, c->file, "must return neap.controller{...}");
-    if (lua_getfield(l, table, "name") != LUA_TSTRING)
+    if (lua_getfield(l, table, "name") != LUA_TSTRING || !*lua_tostring(l, -1))
         return bad(err, c->file, "a controller needs a name");
     c->name = neap_strdup(lua_tostring(l, -1));
-    if (lua_getfield(l, table, "concurrency") == LUA_TNUMBER && lua_tointeger(l, -1) > 0)
-        c->concurrency = (unsigned)lua_tointeger(l, -1);
-    lua_getfield(l, table, "for_");
+    if (check_name(c, err))
+        return err->code;
+    if (lua_getfield(l, table, "concurrency") != LUA_TNIL) {
+        lua_Integer n = lua_tointeger(l, -1);
+        if (n < 1 || n > CONCURRENCY_MAX)
+            return bad(err, c->file, "concurrency is a whole number of 1 to 1000");
+        c->concurrency = (unsigned)n;
+    }
+    if (lua_getfield(l, table, "for_") != LUA_TSTRING)
+        return bad(err, c->file, "for_ wants a resource, as \"v1/pods\"");
     c->kind = kind_at(l, -1, c->file, err);
     if (!c->kind)
         return NEAP_ECONFIG;
@@ -177,6 +204,11 @@ int control_load(struct neap_control *c, const char *dir, const char *file, stru
                                     .ca_pem = c->options.ca_pem};
     set->script = neap_script_new(&o);
     neap_list_append(&c->sets, &set->link);
+    lua_getglobal(neap_script_lua(set->script),
+                  "require"); /* before a script makes something else of it */
+    set->require_ref = luaL_ref(neap_script_lua(set->script), LUA_REGISTRYINDEX);
+    if (file)
+        neap_script_beside(set->script, file);
     for (size_t i = 0; i < count; i++) {
         if (!rc)
             rc = load_file(c, set, names[i], err);

@@ -9,7 +9,7 @@ enum { RETRY_FIRST_MS = 50, RETRY_LAST_MS = 60000 };
 enum { SYNCS, SECONDS };
 static struct neap_metric metrics[] = {
     [SYNCS] = {.name = "neap_controller_syncs_total",
-               .help = "Syncs by controller and result.",
+               .help = "Syncs by controller and result; map_error: a watch's function failed.",
                .type = NEAP_COUNTER,
                .labels = {"controller", "result"}},
     [SECONDS] = {.name = "neap_controller_sync_seconds",
@@ -22,6 +22,11 @@ static struct neap_metric metrics[] = {
 __attribute__((constructor)) static void register_metrics(void)
 {
     neap_metrics_register(metrics, NEAP_ARRAY_LEN(metrics));
+}
+
+void control_count(const struct controller *c, const char *result)
+{
+    neap_metric_add(&metrics[SYNCS], 1, c->name, result);
 }
 
 static struct work *work_of(struct controller *c, const char *key)
@@ -106,7 +111,7 @@ static void finished(void *arg, lua_State *co, int results, const struct neap_er
     struct neap_control *control = c->control;
     double seconds = results && lua_isnumber(co, -results) ? lua_tonumber(co, -results) : 0;
     int64_t now = neap_clock_mono(control->options.clock);
-    neap_metric_add(&metrics[SYNCS], 1, c->name, err ? "error" : "ok");
+    control_count(c, err ? "error" : "ok");
     neap_metric_observe(&metrics[SECONDS], (double)(now - w->started_ns) / 1e9, c->name);
     w->running = false;
     c->running--;

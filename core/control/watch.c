@@ -22,29 +22,41 @@ static void owner_of(struct controller *c, struct neap_object *o)
     add_key(c, c->kind->namespaced ? neap_object_namespace(o) : "", w->name);
 }
 
+static void add_mapped(struct controller *c, lua_State *co)
+{
+    const char *key = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
+    if (key && strchr(key, '/'))
+        control_add(c, key);
+    else
+        NEAP_WARN("controller", "a watch's function answered no namespace/name",
+                  "controller=%s answer=%s", c->name,
+                  neap_log_quote(key ? key : luaL_typename(co, -1)));
+}
+
 /* The map function's answer: a key "ns/name", or a list of keys. */
 static void mapped(void *arg, lua_State *co, int results, const struct neap_err *err)
 {
     struct controller *c = arg;
+    c->control->running--;
     if (err) {
-        NEAP_WARN("controller", "map failed", "controller=%s err=%s", c->name,
-                  neap_log_quote(err->message));
-        return;
-    }
-    if (results < 1)
-        return;
-    int top = lua_gettop(co) - results + 1;
-    if (lua_type(co, top) == LUA_TSTRING && strchr(lua_tostring(co, top), '/')) {
-        control_add(c, lua_tostring(co, top));
-    } else if (lua_istable(co, top)) {
-        for (lua_Integer i = 1; lua_rawgeti(co, top, i) == LUA_TSTRING; i++) {
-            if (strchr(lua_tostring(co, -1), '/'))
-                control_add(c, lua_tostring(co, -1));
-            lua_pop(co, 1);
+        c->control->failures++;
+        control_count(c, "map_error");
+        NEAP_WARN("controller", "a watch's function failed: its event is lost",
+                  "controller=%s err=%s", c->name, neap_log_quote(err->message));
+    } else if (results && lua_istable(co, -results)) {
+        int top = lua_gettop(co) - results + 1;
+        for (lua_Integer i = 1; lua_rawgeti(co, top, i) != LUA_TNIL; i++) {
+            add_mapped(c, co);
+            lua_settop(co, top);
         }
+    } else if (results && lua_toboolean(co, -results)) {
+        lua_settop(co, lua_gettop(co) - results + 1);
+        add_mapped(c, co);
     }
+    control_check_stopped(c->control);
 }
 
+/* It may be interrupted, or wait: the controllers' end waits for it. */
 static void map_event(struct interest *i, enum neap_event_type type, struct neap_object *o)
 {
     struct neap_script *script = i->controller->set->script;
@@ -52,6 +64,7 @@ static void map_event(struct interest *i, enum neap_event_type type, struct neap
     lua_rawgeti(l, LUA_REGISTRYINDEX, i->map_ref);
     neap_script_push_object(script, o);
     lua_pushstring(l, type == NEAP_DELETED ? "DELETED" : type == NEAP_ADDED ? "ADDED" : "MODIFIED");
+    i->controller->control->running++;
     neap_script_start(script, 2, mapped, i->controller);
 }
 

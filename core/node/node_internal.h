@@ -292,6 +292,8 @@ void probes_respec(struct container *c);
 /* ---- status.c ---- */
 /* Something may have changed: writes the status when it did. */
 void status_changed(struct pod *p);
+/* The API has another version of the object: sends the status again when somebody took back that the pod is ready. */
+void status_seen(struct pod *p);
 /* What the API has is what is so (or nobody wants to know). */
 bool status_settled(struct pod *p);
 /* Of pod_free(): what was sent, what is under way. */

@@ -300,6 +300,7 @@ void pod_update(struct pod *p, struct neap_object *o)
     p->object = neap_object_ref(o);
     neap_object_unref(old);
     respec(p);
+    status_seen(p);
     if (neap_object_deleting(o)) {
         yyjson_doc *doc = neap_object_parse(o, NULL);
         int64_t grace = yyjson_get_sint(

@@ -457,6 +457,37 @@ static void send_status(struct pod *p)
     node_request(p->node, &w->request);
 }
 
+static yyjson_val *ready_of(yyjson_doc *doc)
+{
+    size_t i, n;
+    yyjson_val *c;
+    yyjson_arr_foreach(neap_json_val_at(yyjson_doc_get_root(doc), "status.conditions"), i, n, c)
+    {
+        if (neap_streq(yyjson_get_str(yyjson_obj_get(c, "type")), "Ready"))
+            return yyjson_obj_get(c, "status");
+    }
+    return NULL;
+}
+
+/* While this node was not heard of, the node controller said of its pods that they are not ready: what was sent counts
+ * no more. */
+void status_seen(struct pod *p)
+{
+    if (!p->sent_status || p->sending || p->settled)
+        return;
+    yyjson_doc *there = neap_object_parse(p->object, NULL),
+               *sent = yyjson_read(p->sent_status, strlen(p->sent_status), 0);
+    bool differs = neap_streq(yyjson_get_str(ready_of(there)), "False") &&
+                   neap_streq(yyjson_get_str(ready_of(sent)), "True");
+    yyjson_doc_free(there);
+    yyjson_doc_free(sent);
+    if (!differs)
+        return;
+    free(p->sent_status);
+    p->sent_status = NULL;
+    status_changed(p);
+}
+
 static void on_hold_end(void *arg)
 {
     struct pod *p = arg;

@@ -210,20 +210,9 @@ static void policy_free(struct policy *x)
 
 /* ---- loading ---- */
 
-static void remove_writers(lua_State *l)
-{
-    static const char *const names[] = {"create", "update", "patch", "delete"};
-    lua_getglobal(l, "neap");
-    for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
-        lua_pushnil(l);
-        lua_setfield(l, -2, names[i]);
-    }
-    lua_pop(l, 1);
-}
-
 static bool taken(const struct neap_sched *s, const char *name)
 {
-    for (unsigned i = 0; i < s->plugin_count; i++)
+    for (unsigned i = 0; s && i < s->plugin_count; i++)
         if (strcmp(s->plugins[i].name, name) == 0)
             return true;
     return false;
@@ -233,7 +222,7 @@ static bool taken(const struct neap_sched *s, const char *name)
 static int read_policy(struct policy *x, lua_State *l, const char *path, struct neap_err *err)
 {
     int table = lua_gettop(l);
-    if (!lua_istable(l, table))
+    if (!neap_script_declared(l, table, "policy"))
         return neap_err_set(err, NEAP_ECONFIG,
                             "%s: must return neap.scheduler.score{...} or "
                             "neap.scheduler.filter{...}",
@@ -266,6 +255,21 @@ static int read_policy(struct policy *x, lua_State *l, const char *path, struct 
     return 0;
 }
 
+int neap_sched_policy_check(const char *path, struct neap_err *err)
+{
+    struct policy *x = neap_calloc(1, sizeof(*x));
+    struct neap_script_options o = {.clock = &neap_clock_system,
+                                    .rand = &neap_rand_system,
+                                    .memory_max = MEMORY_MAX,
+                                    .reads_only = true};
+    x->script = neap_script_new(&o);
+    int rc = neap_script_load(x->script, path, err);
+    if (!rc)
+        rc = read_policy(x, neap_script_lua(x->script), path, err);
+    policy_free(x);
+    return rc;
+}
+
 static int load(struct neap_sched *s, const char *path, struct neap_err *err)
 {
     struct policy *x = neap_calloc(1, sizeof(*x));
@@ -275,11 +279,11 @@ static int load(struct neap_sched *s, const char *path, struct neap_err *err)
         .clock = s->options.clock,
         .rand = s->options.rand,
         .memory_max = MEMORY_MAX,
+        .reads_only = true,
         .budget_ms = s->options.script_budget_ms ? s->options.script_budget_ms : BUDGET_MS};
     x->sched = s;
     x->script = neap_script_new(&o);
     lua_State *l = neap_script_lua(x->script);
-    remove_writers(l);
     int rc = neap_script_load(x->script, path, err);
     if (!rc)
         rc = read_policy(x, l, path, err);

@@ -7,6 +7,7 @@ struct neap_item *script_item_new(struct neap_script *s)
 {
     struct neap_item *i = neap_calloc(1, sizeof(*i));
     i->script = s;
+    i->waits = s->options.client && s->options.loop && !s->options.reads_only;
     i->co = lua_newthread(s->l);
     i->ref = luaL_ref(s->l, LUA_REGISTRYINDEX);
     i->snapshot = s->options.client ? s->options.client->snapshot(s->options.client) : NULL;
@@ -28,30 +29,68 @@ static void item_end(struct neap_item *i, int results, const struct neap_err *er
     free(i);
 }
 
+/* Behind the script's function: what it returned, or the text of its error. */
+static int base_done(lua_State *l, int rc, lua_KContext arg)
+{
+    struct neap_item *i = (struct neap_item *)arg; // NOLINT(performance-no-int-to-ptr)
+    i->script->armed = false; /* what follows is the engine's: a late signal must not meet it */
+    lua_sethook(l, NULL, 0, 0);
+    i->failed = rc != LUA_OK && rc != LUA_YIELD;
+    if (rc == LUA_ERRMEM) {
+        lua_pushfstring(l, "%s%s", i->script->full_at, lua_tostring(l, -1));
+        lua_replace(l, -2);
+    }
+    return i->failed ? 1 : lua_gettop(l) - 1;
+}
+
+/* A coroutine's bottom: the script's function runs protected, so that what it wants closed after an error is
+ * closed by the watchdog's time. */
+static int base(lua_State *l)
+{
+    struct neap_item *i = script_of(l)->current;
+    lua_pushboolean(l, true);
+    lua_pushcclosure(l, script_error_text, 1);
+    lua_insert(l, 1);
+    return base_done(l,
+                     lua_pcallk(l, lua_gettop(l) - 2, LUA_MULTRET, 1, (lua_KContext)i, base_done),
+                     (lua_KContext)i);
+}
+
+static void next_turn(void *arg)
+{
+    script_item_resume(arg, 0);
+}
+
+static void item_over(struct neap_item *i, int rc, int results)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    if (rc == LUA_OK && !i->failed) {
+        item_end(i, results, NULL);
+        return;
+    }
+    script_error_set(i->script, LUA_OK, lua_tostring(i->co, -1), &err);
+    item_end(i, 0, &err);
+    neap_err_done(&err);
+}
+
 void script_item_resume(struct neap_item *i, int nargs)
 {
     struct neap_script *s = i->script;
     struct neap_item *before = s->current;
     int results = 0;
     s->current = i;
-    i->waiting = false;
+    if (!i->interrupted)
+        i->overtime = 0;
+    i->interrupted = false;
     script_watchdog_start(s, i->co, 0);
     int rc = lua_resume(i->co, s->l, nargs, &results);
     script_watchdog_stop(s);
     lua_sethook(i->co, NULL, 0, 0);
     s->current = before;
-    if (rc == LUA_YIELD)
-        return;
-    if (rc == LUA_OK) {
-        item_end(i, results, NULL);
-        return;
-    }
-    struct neap_err err = NEAP_ERR_INIT;
-    luaL_traceback(s->l, i->co, lua_tostring(i->co, -1), 0);
-    neap_err_set(&err, s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL, "%s", lua_tostring(s->l, -1));
-    lua_pop(s->l, 1);
-    item_end(i, 0, &err);
-    neap_err_done(&err);
+    if (rc != LUA_YIELD)
+        item_over(i, rc, results);
+    else if (i->interrupted)
+        neap_loop_post(s->options.loop, next_turn, i);
 }
 
 void neap_script_start(struct neap_script *s, int nargs, neap_item_done done, void *arg)
@@ -60,8 +99,9 @@ void neap_script_start(struct neap_script *s, int nargs, neap_item_done done, vo
     s->current = NULL;
     i->done = done;
     i->arg = arg;
+    lua_pushcfunction(i->co, base);
     lua_xmove(s->l, i->co, nargs + 1);
-    script_item_resume(i, nargs);
+    script_item_resume(i, nargs + 1);
 }
 
 /* A call that is over when it returns: an item without a coroutine of its own, so nothing in it can wait. */
@@ -72,21 +112,21 @@ int neap_script_call(struct neap_script *s, const struct neap_snapshot *snapshot
         .script = s, .co = s->l, .snapshot = (struct neap_snapshot *)(uintptr_t)snapshot};
     struct neap_item *before = s->current;
     s->current = &item;
+    lua_pushcfunction(s->l, script_error_text);
     lua_pushcfunction(s->l, body);
     lua_pushlightuserdata(s->l, arg);
     script_watchdog_start(s, s->l, budget_ms);
-    int rc = lua_pcall(s->l, 1, 0, 0);
+    int rc = lua_pcall(s->l, 1, 0, -3);
     script_watchdog_stop(s);
     lua_sethook(s->l, NULL, 0, 0);
     s->current = before;
     script_roots_end(&item);
-    if (rc == LUA_OK)
-        return 0;
-    const char *text = lua_tostring(s->l, -1);
-    neap_err_set(err, s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL, "%s",
-                 text ? text : "an error that is no text");
+    if (rc != LUA_OK) {
+        script_error_set(s, rc, lua_tostring(s->l, -1), err);
+        lua_pop(s->l, 1);
+    }
     lua_pop(s->l, 1);
-    return s->overran ? NEAP_ETIMEOUT : NEAP_EINTERNAL;
+    return rc == LUA_OK ? 0 : err->code;
 }
 
 /* ---- kinds ---- */
@@ -144,7 +184,38 @@ static int api_get(lua_State *l)
     return 1;
 }
 
-/* Selectors live in boxes on the stack, so that an error loses none. */
+/* What is not Lua's lives in boxes on the stack, so that an error loses none. */
+static const char ARENA[] = "neap.arena";
+
+static int arena_gc(lua_State *l)
+{
+    struct neap_arena **box = luaL_checkudata(l, 1, ARENA);
+    neap_arena_free(*box);
+    *box = NULL;
+    return 0;
+}
+
+static struct neap_arena *push_arena(lua_State *l)
+{
+    struct neap_arena **box = lua_newuserdatauv(l, sizeof(struct neap_arena *), 0);
+    *box = NULL;
+    if (luaL_newmetatable(l, ARENA)) {
+        lua_pushcfunction(l, arena_gc);
+        lua_setfield(l, -2, "__gc");
+    }
+    lua_setmetatable(l, -2);
+    *box = neap_arena_new(0);
+    return *box;
+}
+
+/* Frees it now: the collector does not know how large it is. */
+static void drop_arena(lua_State *l, int index)
+{
+    lua_pushcfunction(l, arena_gc);
+    lua_pushvalue(l, index);
+    lua_call(l, 1, 0);
+}
+
 static const char SELECTOR[] = "neap.selector";
 
 static int selector_gc(lua_State *l)
@@ -256,6 +327,31 @@ static int deleting_at(lua_State *l, int index)
     return deleting;
 }
 
+/* A misspelt option would list too much. */
+static void check_options(lua_State *l, int index, const char *const *known)
+{
+    for (lua_pushnil(l); lua_next(l, index); lua_pop(l, 1)) {
+        const char *name = lua_type(l, -2) == LUA_TSTRING ? lua_tostring(l, -2) : "[1]";
+        const char *const *k = known;
+        while (*k && strcmp(*k, name) != 0)
+            k++;
+        if (!*k)
+            luaL_error(l, "no option \"%s\"", name);
+    }
+}
+
+/* Objects by an indexed field. */
+static struct neap_object **by_field(lua_State *l, const struct neap_snapshot *snapshot,
+                                     const struct neap_kind *k, const char *field,
+                                     const char *value, struct neap_arena *arena, size_t *n)
+{
+    for (unsigned f = 0; f < k->selectable_count; f++)
+        if (strcmp(k->selectable[f].path, field) == 0)
+            return neap_snapshot_by_field(snapshot, k, f, value, arena, n);
+    luaL_error(l, "no index of %s by \"%s\"", k->resource, field);
+    return NULL;
+}
+
 /* neap.list(kind, {namespace=, selector=, unlike=selector, fields=, deleting=, owner=uid, controller=uid or false,
  * field=, value=}) -> views in key order */
 static int api_list(lua_State *l)
@@ -266,7 +362,11 @@ static int api_list(lua_State *l)
     const char *owner = NULL, *field = NULL, *value = NULL;
     size_t n = 0;
     struct neap_object **some = NULL;
-    if (lua_istable(l, 2)) {
+    static const char *const options[] = {"namespace", "selector",   "unlike", "fields", "deleting",
+                                          "owner",     "controller", "field",  "value",  NULL};
+    if (!lua_isnoneornil(l, 2)) {
+        luaL_checktype(l, 2, LUA_TTABLE);
+        check_options(l, 2, options);
         g.fields = fields_at(l, 2, g.kind);
         g.deleting = deleting_at(l, 2);
         g.ns = script_string_field(l, 2, "namespace");
@@ -277,15 +377,14 @@ static int api_list(lua_State *l)
         g.selector = selector_at(l, 2, "selector");
         g.unlike = selector_at(l, 2, "unlike");
     }
-    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_arena *arena = push_arena(l);
+    int box = lua_gettop(l);
     lua_newtable(l);
     const struct neap_kind *k = g.kind->storage; // NOLINT(clang-analyzer-core.NullDereference)
     if (owner) {
         some = neap_snapshot_by_owner(i->snapshot, owner, arena, &n);
     } else if (field && value) {
-        for (unsigned f = 0; f < k->selectable_count; f++)
-            if (strcmp(k->selectable[f].path, field) == 0)
-                some = neap_snapshot_by_field(i->snapshot, k, f, value, arena, &n);
+        some = by_field(l, i->snapshot, k, field, value, arena, &n);
     } else {
         struct neap_iter it;
         neap_iter_init(&it, i->snapshot, k, k->namespaced ? g.ns : NULL, NULL);
@@ -294,7 +393,7 @@ static int api_list(lua_State *l)
     }
     for (size_t j = 0; j < n; j++)
         take(&g, some[j]);
-    neap_arena_free(arena);
+    drop_arena(l, box);
     return 1;
 }
 
@@ -303,7 +402,8 @@ static int api_owned(lua_State *l)
 {
     const char *uid = luaL_checkstring(l, 1);
     struct neap_item *i = script_current(l);
-    struct neap_arena *arena = neap_arena_new(0);
+    struct neap_arena *arena = push_arena(l);
+    int box = lua_gettop(l);
     size_t n = 0;
     struct neap_object **some = neap_snapshot_by_owner(i->snapshot, uid, arena, &n);
     lua_newtable(l);
@@ -311,7 +411,7 @@ static int api_owned(lua_State *l)
         script_view_push(script_of(l), l, some[j]);
         lua_rawseti(l, -2, (lua_Integer)j + 1);
     }
-    neap_arena_free(arena);
+    drop_arena(l, box);
     return 1;
 }
 
@@ -336,20 +436,13 @@ static int api_matches(lua_State *l)
 
 /* ---- long loops ---- */
 
-static void next_turn(void *arg)
-{
-    script_item_resume(arg, 0);
-}
-
 /* neap.turn(): others run, then this goes on with all of its time again */
 static int api_turn(lua_State *l)
 {
     struct neap_item *i = script_current(l);
-    struct neap_loop *loop = script_of(l)->options.loop;
-    if (!script_of(l)->options.client || !loop || !lua_isyieldable(l))
+    if (!i->waits || !lua_isyieldable(l))
         return luaL_error(l, "only a controller's reconcile can wait for its next turn");
-    i->waiting = true;
-    neap_loop_post(loop, next_turn, i);
+    neap_loop_post(script_of(l)->options.loop, next_turn, i);
     return lua_yield(l, 0);
 }
 
@@ -410,24 +503,30 @@ static int api_array(lua_State *l)
     return 1;
 }
 
+/* Raises when the value has no JSON form. */
 static yyjson_mut_doc *doc_of(lua_State *l, int index, struct neap_arena *arena)
 {
     struct neap_buf json = NEAP_BUF_INIT;
-    const char *why;
+    const char *why = NULL;
     yyjson_mut_doc *doc = NULL;
-    if (neap_script_to_json(l, index, &json, &why))
+    bool ok = neap_script_to_json(l, index, &json, &why);
+    if (ok)
         neap_json_parse(arena, json.data, json.len, NULL, &doc, NULL);
     neap_buf_done(&json);
+    if (!doc)
+        luaL_error(l, "%s", why ? why : "a value that cannot be compared");
     return doc;
 }
 
 static int api_equal(lua_State *l)
 {
-    struct neap_arena *arena = neap_arena_new(0);
+    luaL_checkany(l, 1);
+    lua_settop(l, 2);
+    struct neap_arena *arena = push_arena(l);
     yyjson_mut_doc *a = doc_of(l, 1, arena), *b = doc_of(l, 2, arena);
-    lua_pushboolean(l, a && b &&
-                           neap_json_equal(yyjson_mut_doc_get_root(a), yyjson_mut_doc_get_root(b)));
-    neap_arena_free(arena);
+    bool equal = neap_json_equal(yyjson_mut_doc_get_root(a), yyjson_mut_doc_get_root(b));
+    drop_arena(l, 3);
+    lua_pushboolean(l, equal);
     return 1;
 }
 
@@ -435,17 +534,17 @@ static int api_equal(lua_State *l)
 static int api_hash(lua_State *l)
 {
     static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
-    struct neap_arena *arena = neap_arena_new(0);
+    luaL_checkany(l, 1);
+    lua_settop(l, 1);
+    yyjson_mut_doc *doc = doc_of(l, 1, push_arena(l));
     struct neap_buf sorted = NEAP_BUF_INIT;
-    yyjson_mut_doc *doc = doc_of(l, 1, arena);
     char out[11];
-    if (doc)
-        neap_json_write_sorted(&sorted, yyjson_mut_doc_get_root(doc));
+    neap_json_write_sorted(&sorted, yyjson_mut_doc_get_root(doc));
     uint64_t h = neap_hash(sorted.data ? sorted.data : "", sorted.len);
     for (int i = 0; i < 10; i++, h /= 27)
         out[i] = alphabet[h % 27];
     neap_buf_done(&sorted);
-    neap_arena_free(arena);
+    drop_arena(l, 2);
     lua_pushlstring(l, out, 10);
     return 1;
 }
@@ -550,14 +649,6 @@ static int api_resource(lua_State *l)
     return 1;
 }
 
-/* A controller, an admission rule, a scheduler's policy are tables: the engine checks what is in them. */
-static int api_declare(lua_State *l)
-{
-    luaL_checktype(l, 1, LUA_TTABLE);
-    lua_settop(l, 1);
-    return 1;
-}
-
 void script_api_open(struct neap_script *s)
 {
     static const luaL_Reg functions[] = {{"get", api_get},
@@ -579,15 +670,10 @@ void script_api_open(struct neap_script *s)
                                          {"log", api_log},
                                          {"kinds", api_kinds},
                                          {"resource", api_resource},
-                                         {"controller", api_declare},
-                                         {"admission", api_declare},
                                          {NULL, NULL}};
-    static const luaL_Reg scheduler[] = {
-        {"score", api_declare}, {"filter", api_declare}, {NULL, NULL}};
     lua_State *l = s->l;
     luaL_newlib(l, functions);
-    luaL_newlib(l, scheduler);
-    lua_setfield(l, -2, "scheduler");
+    script_declare_open(l);
     script_writes_open(l);
     lua_pushlightuserdata(l, NULL);
     lua_setfield(l, -2, "null");

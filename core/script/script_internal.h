@@ -30,7 +30,10 @@ struct neap_item {
     struct script_root *roots;
     neap_item_done done;
     void *arg;
-    bool waiting; /* for an answer of the API */
+    bool waits;        /* may wait for answers and turns, and may be interrupted: a controller's */
+    bool failed;       /* the result is an error's text */
+    bool interrupted;  /* in the middle of a turn that took too long */
+    unsigned overtime; /* how often since it last waited */
 };
 
 struct neap_script {
@@ -38,7 +41,7 @@ struct neap_script {
     lua_State *l;
     size_t memory;
     struct neap_list parsed; /* roots, the one used last at the end */
-    unsigned parsed_count;
+    unsigned parsed_count, parsed_limit;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
     const void *watchdog_home; /* the thread that made it (an address of its own); NULL: none yet */
@@ -46,6 +49,8 @@ struct neap_script {
     struct neap_script *outer; /* that called this one, on the same thread */
     volatile bool armed;
     volatile bool overran;
+    char *beside;      /* a folder of modules; NULL: none */
+    char full_at[160]; /* where memory was refused last; "": nowhere */
 };
 
 struct neap_script *script_of(lua_State *l);
@@ -54,6 +59,17 @@ struct neap_script *script_of(lua_State *l);
 void script_sandbox_open(struct neap_script *s);
 void script_watchdog_start(struct neap_script *s, lua_State *running, uint64_t budget_ms);
 void script_watchdog_stop(struct neap_script *s);
+/* A message handler: any error becomes a text; with a true upvalue, one with a traceback. */
+int script_error_text(lua_State *l);
+/* The text of an error that a protected call left on top of the stack, with the place when it ran out of memory. */
+void script_error_set(struct neap_script *s, int rc, const char *text, struct neap_err *err);
+
+/* ---- bounds.c ---- */
+void script_bounds_open(lua_State *l);
+
+/* ---- declare.c ---- */
+/* Adds its functions to the table on top of the stack. */
+void script_declare_open(lua_State *l);
 
 /* ---- view.c ---- */
 void script_views_open(lua_State *l);
@@ -66,6 +82,7 @@ struct neap_object *script_view_object(lua_State *l, int index);
 void script_root_unref(struct script_root *r);
 
 /* ---- tree.c ---- */
+bool script_tree_dead(lua_State *l, int index);
 void script_trees_open(lua_State *l);
 /* The value behind a view of a tree; NULL: no such view. Raises when it outlived its item. */
 yyjson_mut_val *script_tree_value(lua_State *l, int index);

@@ -37,6 +37,12 @@ static struct tree *check(lua_State *l, int index)
     return t;
 }
 
+bool script_tree_dead(lua_State *l, int index)
+{
+    const struct tree *t = luaL_testudata(l, index, TREE);
+    return t && t->root->dead;
+}
+
 yyjson_mut_val *script_tree_value(lua_State *l, int index)
 {
     return luaL_testudata(l, index, TREE) ? check(l, index)->val : NULL;

@@ -1,6 +1,8 @@
 /* Objects in Lua: frozen views into the snapshot's JSON. Nothing is copied; a view dies with its item. */
 #include "script_internal.h"
 
+#include <math.h>
+
 static const char VIEW[] = "neap.view", LIST[] = "neap.list";
 
 /* Objects that are parsed at a time: of more, those that no inner view looks into are parsed anew when
@@ -43,6 +45,8 @@ void script_roots_end(struct neap_item *i)
         script_root_unref(r);
     }
     i->roots = NULL;
+    if (i->script->parsed_count < PARSED_COLLECT)
+        i->script->parsed_limit = PARSED_COLLECT;
 }
 
 static void push(lua_State *l, struct script_root *r, yyjson_val *val)
@@ -98,9 +102,12 @@ static void parse(lua_State *l, struct script_root *r)
 {
     struct neap_script *s = r->script;
     evict(s, EVICT_LOOK);
-    if (s->parsed_count >= PARSED_COLLECT) { /* inner views that are garbage hold them */
+    if (s->parsed_count >= s->parsed_limit) { /* inner views that are garbage hold them */
         lua_gc(l, LUA_GCCOLLECT);
         evict(s, UINT_MAX);
+        s->parsed_limit = 2 * s->parsed_count; /* what a script keeps is not looked at each time */
+        if (s->parsed_limit < PARSED_COLLECT)
+            s->parsed_limit = PARSED_COLLECT;
     }
     r->doc = neap_object_parse(r->object, NULL);
     neap_list_append(&s->parsed, &r->parsed);
@@ -302,12 +309,15 @@ void script_views_open(lua_State *l)
     lua_setfield(l, -2, "__metatable");
     lua_pop(l, 1);
     luaL_newmetatable(l, LIST);
+    lua_pushliteral(l, "locked");
+    lua_setfield(l, -2, "__metatable");
     lua_pop(l, 1);
 }
 
 /* ---- Lua to JSON ---- */
 
-enum { JSON_DEPTH = 64 };
+/* A table that holds another many times is small and its JSON is not. */
+enum { JSON_DEPTH = 64, JSON_MAX = 4 << 20 };
 
 struct writer {
     struct neap_buf *out;
@@ -377,6 +387,12 @@ static bool write_map(struct writer *w, lua_State *l, int index)
 static bool write_view(struct writer *w, lua_State *l, int index)
 {
     size_t n;
+    const struct view *view = luaL_testudata(l, index, VIEW);
+    if ((view && view->root->dead) ||
+        script_tree_dead(l, index)) { /* no error: <out> would be lost */
+        w->why = "object outlived its sync";
+        return false;
+    }
     yyjson_val *v = script_view_value(l, index);
     yyjson_mut_val *t = v ? NULL : script_tree_value(l, index);
     char *text = v ? yyjson_val_write(v, 0, &n) : t ? yyjson_mut_val_write(t, 0, &n) : NULL;
@@ -389,12 +405,30 @@ static bool write_view(struct writer *w, lua_State *l, int index)
     return true;
 }
 
+static bool write_number(struct writer *w, lua_State *l, int index)
+{
+    lua_Number x = lua_tonumber(l, index);
+    if (lua_isinteger(l, index)) {
+        neap_buf_printf(w->out, "%lld", (long long)lua_tointeger(l, index));
+    } else if (isfinite(x)) {
+        neap_buf_printf(w->out, "%.17g", x);
+    } else {
+        w->why = "a number that JSON does not have";
+        return false;
+    }
+    return true;
+}
+
 static bool write_any(struct writer *w, lua_State *l, int index)
 {
     size_t n;
     const char *s;
     if (++w->depth > JSON_DEPTH || !lua_checkstack(l, 8)) {
         w->why = "nested too deeply (a cycle?)";
+        return false;
+    }
+    if (w->out->len > JSON_MAX) {
+        w->why = "a value too large for JSON";
         return false;
     }
     bool ok = true;
@@ -407,10 +441,7 @@ static bool write_any(struct writer *w, lua_State *l, int index)
         neap_buf_str(w->out, lua_toboolean(l, index) ? "true" : "false");
         break;
     case LUA_TNUMBER:
-        if (lua_isinteger(l, index))
-            neap_buf_printf(w->out, "%lld", (long long)lua_tointeger(l, index));
-        else
-            neap_buf_printf(w->out, "%.17g", lua_tonumber(l, index));
+        ok = write_number(w, l, index);
         break;
     case LUA_TTABLE:
         ok = is_list(l, index) ? write_list(w, l, index) : write_map(w, l, index);

@@ -133,9 +133,14 @@ static void answered(struct neap_request *r, const struct neap_reply *reply)
 
 static void check_writer(lua_State *l)
 {
-    script_current(l);
-    if (!script_of(l)->options.client)
-        luaL_error(l, "only a controller can write; a rule decides about the request that it sees");
+    if (!script_current(l)->waits)
+        luaL_error(
+            l, script_of(l)->options.client
+                   ? "only a controller can write; a policy says what it thinks of a node"
+                   : "only a controller can write; a rule decides about the request that it sees");
+    if (!lua_isyieldable(l))
+        luaL_error(l,
+                   "a write cannot wait for its answer here (within a sort, a gsub or a module)");
 }
 
 static struct write_request *request_new(lua_State *l, enum neap_verb verb,
@@ -176,7 +181,6 @@ static void set_body(lua_State *l, struct write_request *w, int index)
 static int send(lua_State *l, struct write_request *w)
 {
     struct neap_client *c = script_of(l)->options.client;
-    w->item->waiting = true;
     c->request(c, &w->request);
     return lua_yield(l, 0);
 }
@@ -266,24 +270,39 @@ static int api_apply(lua_State *l)
     return send(l, w);
 }
 
-/* neap.delete(kind, namespace, name [, {uid=, grace=, propagation=}]) */
-static int api_delete(lua_State *l)
+static const char *propagation_at(lua_State *l, int index)
 {
     static const char *const policies[] = {"Background", "Foreground", "Orphan"};
+    const char *policy = script_string_field(l, index, "propagation");
+    for (size_t i = 0; policy && i < NEAP_ARRAY_LEN(policies); i++)
+        if (strcmp(policy, policies[i]) == 0)
+            return policies[i];
+    if (policy)
+        luaL_error(l, "propagation is Background, Foreground or Orphan, not \"%s\"", policy);
+    return NULL;
+}
+
+/* neap.delete(kind, namespace, name [, {uid=, version=, grace=, propagation=}]) */
+static int api_delete(lua_State *l)
+{
     const struct neap_kind *k = script_check_kind(l, 1);
-    struct write_request *w =
-        request_new(l, NEAP_DELETE, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
-    if (lua_istable(l, 4)) {
-        const char *policy = script_string_field(l, 4, "propagation");
-        /* the table lives until the answer is there: it is on this coroutine's stack */
-        w->request.options.precondition_uid = script_string_field(l, 4, "uid");
-        if (lua_getfield(l, 4, "grace") == LUA_TNUMBER)
-            w->request.options.grace_period_s = lua_tointeger(l, -1);
-        lua_pop(l, 1);
-        for (size_t i = 0; policy && i < NEAP_ARRAY_LEN(policies); i++)
-            if (strcmp(policy, policies[i]) == 0)
-                w->request.options.propagation_policy = policies[i];
+    const char *ns = luaL_optstring(l, 2, NULL), *name = luaL_checkstring(l, 3);
+    struct neap_call_options o;
+    neap_call_options_init(&o);
+    lua_settop(l, 4);
+    if (!lua_isnil(
+            l,
+            4)) { /* the table lives until the answer is there: it is on this coroutine's stack */
+        luaL_checktype(l, 4, LUA_TTABLE);
+        o.propagation_policy = propagation_at(l, 4);
+        o.precondition_uid = script_string_field(l, 4, "uid");
+        o.precondition_resource_version = script_string_field(l, 4, "version");
+        lua_getfield(l, 4, "grace");
     }
+    if (lua_type(l, 5) == LUA_TNUMBER)
+        o.grace_period_s = lua_tointeger(l, 5);
+    struct write_request *w = request_new(l, NEAP_DELETE, k, ns, name);
+    w->request.options = o;
     return send(l, w);
 }
 
@@ -320,7 +339,6 @@ static int many_send(lua_State *l, struct many *m)
         lua_newtable(l);
         return 1;
     }
-    script_current(l)->waiting = true;
     for (unsigned k = 0; k < m->count; k++)
         c->request(c, &m->all[k].request->request);
     return lua_yield(l, 0);
@@ -351,10 +369,11 @@ static int api_create_all(lua_State *l)
     return many_send(l, m);
 }
 
-/* neap.delete_all(kind, views) -> list as of create_all. Each only if it is still the one that was seen. */
+/* neap.delete_all(kind, views [, {propagation=}]) -> list as of create_all. Each only if it is still the one that was seen. */
 static int api_delete_all(lua_State *l)
 {
     const struct neap_kind *kind = script_check_kind(l, 1);
+    const char *policy = lua_istable(l, 3) ? propagation_at(l, 3) : NULL;
     check_writer(l);
     struct many *m = many_new(l, 2);
     for (unsigned k = 0; k < m->count; k++) {
@@ -369,6 +388,7 @@ static int api_delete_all(lua_State *l)
             many_add(l, m, k, NEAP_DELETE, kind, neap_object_namespace(o), neap_object_name(o));
         w->uid = neap_strdup(neap_object_uid(o));
         w->request.options.precondition_uid = w->uid;
+        w->request.options.propagation_policy = policy;
     }
     return many_send(l, m);
 }

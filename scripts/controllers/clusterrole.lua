@@ -2,18 +2,18 @@
 local workload = require("workload")
 local KIND = "rbac.authorization.k8s.io/v1/clusterroles"
 
+local aggregated = {} -- names of those that have selectors
+
 return neap.controller {
   name = "clusterrole",
   for_ = KIND,
   watches = {
-    { KIND, function(role)
+    -- any role may have come to match, or matches no more
+    { KIND, function(role, event)
+      aggregated[role.metadata.name] = event ~= "DELETED" and role.aggregationRule and true or nil
       local keys = {}
-      for _, r in ipairs(neap.list(KIND)) do
-        for _, selector in pairs(r.aggregationRule and r.aggregationRule.clusterRoleSelectors or {}) do
-          if neap.matches(selector, role.metadata.labels or {}) then
-            keys[#keys + 1] = "/" .. r.metadata.name
-          end
-        end
+      for name in pairs(aggregated) do
+        keys[#keys + 1] = "/" .. name
       end
       return keys
     end },

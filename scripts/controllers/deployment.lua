@@ -1,8 +1,9 @@
 -- Deployment: ReplicaSets by template, moved from one to the next. Source: Kubernetes documentation, "Deployments".
-local workload, rollout = require("workload"), require("rollout")
+local workload, rollout, progress = require("workload"), require("rollout"), require("progress")
 local HASH, REVISION, HISTORY = "pod-template-hash", "deployment.kubernetes.io/revision",
   "deployment.kubernetes.io/revision-history"
 local KIND = "apps/v1/replicasets"
+local NAME_MAX, HISTORY_MAX, NO_LIMIT = 253, 2000, 0x7fffffff
 
 -- The template without the label that tells sets apart.
 local function plain_template(template)
@@ -58,11 +59,33 @@ local function copied_annotations(d)
   return out
 end
 
-local function create_set(d, sets, replicas)
+-- Why a set could not be made, as a condition and an event.
+local function create_failed(d, conditions, name, err)
+  local message = ('Failed to create new replica set "%s": %s'):format(name, err.message)
+  local all = progress.note(d, conditions, "False", "ReplicaSetCreateError", message)
+  neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name, { status = { conditions = all } }, "status")
+  workload.event(d, "Warning", "ReplicaSetCreateError", message, "deployment-controller")
+end
+
+-- A set of that name is there: ours, or another template's with the same hash, which is counted.
+local function collided(d, name, count)
+  local rs = neap.get(KIND, d.metadata.namespace, name)
+  local ref = rs and workload.controller_of(rs)
+  if rs and ref and ref.uid == d.metadata.uid
+    and neap.equal(plain_template(rs.spec.template), plain_template(d.spec.template)) then
+    return rs
+  elseif rs then
+    neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name,
+      { status = { collisionCount = count + 1 } }, "status")
+  end
+end
+
+-- The set of the wanted template, made new; the conditions say so. Nil in a namespace that is going.
+local function create_set(d, sets, replicas, conditions)
   local template = plain_template(d.spec.template)
   local count = d.status.collisionCount or 0
   local hash = neap.hash({ template, count })
-  local name = d.metadata.name .. "-" .. hash
+  local name = d.metadata.name:sub(1, NAME_MAX - 1 - #hash) .. "-" .. hash
   template.metadata.labels[HASH] = hash
   local selector = neap.edit(d.spec.selector)
   selector.matchLabels = workload.merged(selector.matchLabels, { [HASH] = hash })
@@ -76,15 +99,31 @@ local function create_set(d, sets, replicas)
     spec = { replicas = replicas, selector = selector, template = template, minReadySeconds = d.spec.minReadySeconds },
   })
   if rs then
-    local message = ("Scaled up replica set %s from 0 to %d"):format(name, replicas)
-    workload.event(d, "Normal", "ScalingReplicaSet", message, "deployment-controller")
-    return rs
+    if replicas > 0 then
+      local message = ("Scaled up replica set %s from 0 to %d"):format(name, replicas)
+      workload.event(d, "Normal", "ScalingReplicaSet", message, "deployment-controller")
+    end
+    return rs, progress.note(d, conditions, "True", "NewReplicaSetCreated", ('Created new replica set "%s"'):format(name))
+  elseif workload.namespace_going(err) then
+    return nil
   end
-  if err.reason == "AlreadyExists" then -- another template with the same hash: count it, try again
-    neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name,
-      { status = { collisionCount = count + 1 } }, "status")
+  rs = err.reason == "AlreadyExists" and collided(d, name, count)
+  if not rs then
+    if err.reason ~= "AlreadyExists" then
+      create_failed(d, conditions, name, err)
+    end
+    error(err.message, 0)
   end
-  error(err.message, 0)
+  return rs, conditions
+end
+
+-- The revisions that a set had, the newest last; of a long history the oldest go.
+local function history(have, before)
+  local text = have and have ~= "" and have .. "," .. before or before
+  while text and #text > HISTORY_MAX and text:find(",", 1, true) do
+    text = text:match("^[^,]*,(.*)$")
+  end
+  return text
 end
 
 -- The new set carries the highest revision, and the Deployment's annotations; an older template that is wanted
@@ -95,7 +134,7 @@ local function set_revision(d, new, old)
   if revision_of(new) ~= want then
     local before = have[REVISION]
     annotations[REVISION] = tostring(want)
-    annotations[HISTORY] = before and (have[HISTORY] and have[HISTORY] .. "," .. before or before) or nil
+    annotations[HISTORY] = before and history(have[HISTORY], before) or nil
   end
   local changed = (new.spec.minReadySeconds or 0) ~= (d.spec.minReadySeconds or 0)
   for k, v in pairs(annotations) do
@@ -116,122 +155,84 @@ end
 
 local function old_pods_left(old)
   for _, rs in ipairs(old) do
-    for _, pod in ipairs(neap.list("v1/pods", { owner = rs.metadata.uid })) do
-      if pod.status.phase ~= "Succeeded" and pod.status.phase ~= "Failed" then
-        return true
-      end
+    if (rs.status.replicas or 0) > 0
+      or #neap.list("v1/pods", { owner = rs.metadata.uid, fields = workload.UNFINISHED }) > 0 then
+      return true
     end
   end
   return false
 end
 
+-- Keeps the newest of the old sets; one that still has pods stays, and counts.
 local function clean_up(d, old)
-  local limit = d.spec.revisionHistoryLimit or 10
-  local idle = {}
+  local limit, alive = d.spec.revisionHistoryLimit or 10, {}
+  if limit == NO_LIMIT then
+    return
+  end
   for _, rs in ipairs(old) do
-    if (rs.spec.replicas or 1) == 0 and (rs.status.replicas or 0) == 0 and not rs.metadata.deletionTimestamp then
-      idle[#idle + 1] = rs
-    end
+    alive[#alive + 1] = not rs.metadata.deletionTimestamp and rs or nil
   end
-  table.sort(idle, function(a, b)
-    return revision_of(a) < revision_of(b)
+  table.sort(alive, function(a, b)
+    local x, y = revision_of(a), revision_of(b)
+    return x < y or (x == y and oldest_first(a, b))
   end)
-  for i = 1, #idle - limit do
-    workload.except("NotFound", neap.delete(KIND, d.metadata.namespace, idle[i].metadata.name, { uid = idle[i].metadata.uid }))
+  for i = 1, #alive - limit do
+    local rs = alive[i]
+    if (rs.spec.replicas or 1) == 0 and (rs.status.replicas or 0) == 0
+      and (rs.status.observedGeneration or 0) >= rs.metadata.generation then
+      workload.except("NotFound", neap.delete(KIND, d.metadata.namespace, rs.metadata.name, { uid = rs.metadata.uid }))
+    end
   end
 end
 
-local function write_status(d, new, old)
-  local sets = { table.unpack(old) }
-  sets[#sets + 1] = new
-  local n = d.spec.replicas or 1
-  local _, down = rollout.surge(d)
-  local available, replicas = rollout.total(sets, "availableReplicas"), rollout.total(sets, "replicas")
-  local status = {
-    observedGeneration = d.metadata.generation, replicas = replicas, updatedReplicas = new and new.status.replicas or 0,
-    readyReplicas = rollout.total(sets, "readyReplicas"), availableReplicas = available,
-    unavailableReplicas = math.max(0, rollout.total(sets, "spec") - available),
-  }
-  local conditions = neap.edit(d.status.conditions) or {}
-  if available >= n - down then
-    workload.set_condition(conditions, "Available", "True", "MinimumReplicasAvailable",
-      "Deployment has minimum availability.")
-  else
-    workload.set_condition(conditions, "Available", "False", "MinimumReplicasUnavailable",
-      "Deployment does not have minimum availability.")
-  end
-  local failure = new and workload.condition(new, "ReplicaFailure")
-  if failure then
-    workload.set_condition(conditions, "ReplicaFailure", failure.status, failure.reason, failure.message)
-  else
-    conditions = workload.without_condition(conditions, "ReplicaFailure")
-  end
-  local complete = status.updatedReplicas == n and replicas == n and available == n
-  local before = {}
-  for _, f in ipairs { "replicas", "updatedReplicas", "readyReplicas", "availableReplicas" } do
-    before[f] = d.status[f] or 0
-  end
-  local progressed = status.updatedReplicas > before.updatedReplicas or status.readyReplicas > before.readyReplicas
-    or available > before.availableReplicas or replicas - status.updatedReplicas < before.replicas - before.updatedReplicas
-  local wait
-  local progress = workload.condition({ status = { conditions = conditions } }, "Progressing")
-  local name = new and new.metadata.name or ""
-  if complete then
-    workload.set_condition(conditions, "Progressing", "True", "NewReplicaSetAvailable",
-      ("ReplicaSet \"%s\" has successfully progressed."):format(name))
-  elseif d.spec.paused then
-    workload.set_condition(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
-  elseif progressed or not progress or progress.reason == "NewReplicaSetAvailable" then
-    workload.set_condition(conditions, "Progressing", "True", "ReplicaSetUpdated",
-      ("ReplicaSet \"%s\" is progressing."):format(name))
-    progress = workload.condition({ status = { conditions = conditions } }, "Progressing")
-    if progressed then
-      progress.lastUpdateTime = neap.time()
-    end
-    wait = d.spec.progressDeadlineSeconds
-  elseif d.spec.progressDeadlineSeconds and progress.reason ~= "ProgressDeadlineExceeded" then
-    local left = (neap.seconds(progress.lastUpdateTime) or neap.now()) + d.spec.progressDeadlineSeconds - neap.now()
-    if left <= 0 then
-      workload.set_condition(conditions, "Progressing", "False", "ProgressDeadlineExceeded",
-        ("ReplicaSet \"%s\" has timed out progressing."):format(name))
-    end
-    wait = math.max(left, 1)
-  end
-  status.conditions = conditions
-  local same = neap.equal(conditions, d.status.conditions or {})
-  for k, v in pairs(status) do
-    if k ~= "conditions" then
-      same = same and (d.status[k] or 0) == v
-    end
-  end
-  if not same then
-    workload.check(neap.patch("apps/v1/deployments", d.metadata.namespace, d.metadata.name, { status = status },
-      "status"))
-  end
-  return wait
-end
-
--- Nothing new before the last old pod is gone.
-local function recreate(d, sets, new, old)
+-- Nothing new before the last old pod is gone. Returns the new set and the conditions.
+local function recreate(d, sets, new, old, conditions)
+  local n, down = d.spec.replicas or 1, false
   for i, rs in ipairs(old) do
+    down = down or rollout.replicas(rs) > 0
     old[i] = rollout.scale(d, rs, 0)
   end
-  if not old_pods_left(old) then
-    local n = d.spec.replicas or 1
-    new = rollout.scale(d, set_revision(d, new or create_set(d, sets, n), old), n)
-    clean_up(d, old)
+  if down or old_pods_left(old) then
+    return new, conditions
   end
-  return new
+  if not new then
+    new, conditions = create_set(d, sets, n, conditions)
+    new = new and set_revision(d, new, old)
+  end
+  return new and rollout.scale(d, new, n), conditions
 end
 
-local function rolling_update(d, sets, new, old)
+local function rolling_update(d, sets, new, old, conditions)
   if not new then
     local n, up = d.spec.replicas or 1, rollout.surge(d)
-    new = create_set(d, sets, math.max(0, math.min(n, n + up - rollout.total(old, "spec"))))
+    local size = math.max(0, math.min(n, n + up - rollout.total(old, "spec")))
+    new, conditions = create_set(d, sets, size, conditions)
+    new = new and set_revision(d, new, old)
   end
-  new = rollout.step(d, set_revision(d, new, old), old)
-  clean_up(d, old)
-  return new
+  return new and rollout.step(d, new, old), conditions
+end
+
+local function all_of(new, old)
+  local sets = { table.unpack(old) }
+  sets[#sets + 1] = new
+  return sets
+end
+
+-- One step towards the wanted template.
+local function roll_out(d, sets, new, old, conditions)
+  local step = d.spec.strategy.type == "Recreate" and recreate or rolling_update
+  new, conditions = step(d, sets, new, old, conditions)
+  if not conditions then
+    return nil -- the namespace is going
+  end
+  if progress.complete(d, d.status) then
+    clean_up(d, old)
+  end
+  local all = all_of(new, old)
+  local status = progress.status(d, conditions, new, all)
+  local wait = progress.rollout(d, status, new, all)
+  progress.write(d, status)
+  return wait
 end
 
 return neap.controller {
@@ -253,21 +254,28 @@ return neap.controller {
   },
   reconcile = function(ns, name)
     local d = neap.get("apps/v1/deployments", ns, name)
-    if not d or d.metadata.deletionTimestamp then
+    if not d then
       return
     end
     local sets = sets_of(d)
     local new, old = split(d, sets)
-    if d.spec.paused or rollout.resized(d, sets) then
-      rollout.resize(d, new, old)
-      if d.spec.paused then
-        clean_up(d, old)
-      end
-    elseif d.spec.strategy.type == "Recreate" then
-      new = recreate(d, sets, new, old)
-    else
-      new = rolling_update(d, sets, new, old)
+    local conditions = neap.edit(d.status.conditions) or neap.array {}
+    if d.metadata.deletionTimestamp then
+      progress.write(d, progress.status(d, conditions, new, sets))
+      return
     end
-    return write_status(d, new, old)
+    conditions = progress.paused(d, conditions)
+    if new then
+      new = set_revision(d, new, old)
+      conditions = progress.found(d, conditions, new)
+    end
+    if not d.spec.paused and not rollout.resized(d, sets) then
+      return roll_out(d, sets, new, old, conditions)
+    end
+    rollout.resize(d, new, old)
+    if d.spec.paused then
+      clean_up(d, old)
+    end
+    progress.write(d, progress.status(d, conditions, new, all_of(new, old)))
   end,
 }

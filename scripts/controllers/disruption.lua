@@ -31,7 +31,7 @@ end
 -- What the pods' controllers want together; nil and why.
 local function expected_scale(pods)
   local total, seen = 0, {}
-  for _, pod in ipairs(pods) do
+  for _, pod in workload.each(pods) do
     local scale, why, uid = scale_of(pod)
     if not scale then
       return nil, why
@@ -80,7 +80,7 @@ end
 
 local function healthy(pods, disrupted)
   local count = 0
-  for _, pod in ipairs(pods) do
+  for _, pod in workload.each(pods) do
     if not pod.metadata.deletionTimestamp and not disrupted[pod.metadata.name] and workload.ready(pod) then
       count = count + 1
     end
@@ -136,7 +136,7 @@ local function reconcile(namespace, name)
   if budget.spec.selector then
     pods = neap.list("v1/pods", { namespace = namespace, selector = neap.edit(budget.spec.selector) })
   end
-  for _, pod in ipairs(pods) do
+  for _, pod in workload.each(pods) do
     by_name[pod.metadata.name] = pod
   end
   local expected, desired = wanted(budget, pods)

@@ -1,188 +1,217 @@
 -- Endpoints and EndpointSlices of Services with a selector. Source: Kubernetes documentation, "EndpointSlices".
-local workload = require("workload")
-local PER_SLICE, PER_ENDPOINTS = 100, 1000
+local workload, endpoints = require("workload"), require("endpoints")
+local SLICES, ENDPOINTS = "discovery.k8s.io/v1/endpointslices", "v1/endpoints"
+local PER_SLICE, PER_ENDPOINTS, PART = 100, 1000, 10
+local TRIGGER, OVER = "endpoints.kubernetes.io/last-change-trigger-time", "endpoints.kubernetes.io/over-capacity"
+local HEADLESS = "service.kubernetes.io/headless"
 
-local function target_port(pod, port)
-  local want = port.targetPort
-  if type(want) == "number" then
-    return want
+-- The Service's labels and those of the controller; whether it is headless is told by the address alone.
+local function labels_of(service, more)
+  local labels = workload.merged(workload.without(service.metadata.labels, HEADLESS), more)
+  if service.spec.clusterIP == "None" then
+    labels[HEADLESS] = ""
   end
-  for _, c in pairs(pod.spec.containers) do
-    for _, p in pairs(c.ports or {}) do
-      if p.name == want and (p.protocol or "TCP") == (port.protocol or "TCP") then
-        return p.containerPort
+  return labels
+end
+
+-- ---- slices ----
+
+-- Endpoints stay in the slice where they are, so that one that comes or goes changes one slice; new ones go where
+-- there is room. Returns slices as they are to be: { ports, endpoints, old = the view or nil }.
+local function pack_group(group, have)
+  local wanted, out = {}, {}
+  for _, e in ipairs(group.endpoints) do
+    wanted[e.targetRef.uid] = e
+  end
+  for _, old in ipairs(have) do
+    local slice = { ports = group.ports, old = old, endpoints = neap.array {} }
+    for _, e in pairs(old.endpoints or {}) do
+      local uid = e.targetRef and e.targetRef.uid
+      if uid and wanted[uid] and #slice.endpoints < PER_SLICE then
+        slice.endpoints[#slice.endpoints + 1], wanted[uid] = wanted[uid], nil
       end
     end
+    out[#out + 1] = slice
   end
-end
-
--- The pod's ports in the Service's order; nil: it has none of a named one.
-local function ports_of(service, pod)
-  local ports = neap.array {}
-  for _, port in pairs(service.spec.ports or {}) do
-    local number = target_port(pod, port)
-    if number then
-      ports[#ports + 1] = {
-        name = port.name or "", port = number, protocol = port.protocol or "TCP", appProtocol = port.appProtocol,
-      }
-    end
-  end
-  return ports
-end
-
-local function reference(pod)
-  return { kind = "Pod", namespace = pod.metadata.namespace, name = pod.metadata.name, uid = pod.metadata.uid }
-end
-
-local function family_of(ip)
-  return ip:find(":", 1, true) and "IPv6" or "IPv4"
-end
-
--- The pod's address of the Service's family: slices of a second one are for dual-stack, which is not served.
-local function address_of(pod, family)
-  if pod.status.podIP and family_of(pod.status.podIP) == family then
-    return pod.status.podIP
-  end
-  for _, x in pairs(pod.status.podIPs or {}) do
-    if family_of(x.ip) == family then
-      return x.ip
-    end
-  end
-end
-
-local function service_family(service)
-  local families = service.spec.ipFamilies
-  return families and families[1] or "IPv4"
-end
-
--- Pods with an address, grouped by equal ports, in order of name.
-local function collect(service)
-  local family = service_family(service)
-  local groups, by_hash = {}, {}
-  for _, pod in workload.each(neap.list("v1/pods", {
-    namespace = service.metadata.namespace, selector = { matchLabels = neap.edit(service.spec.selector) },
-  })) do
-    local phase, ip = pod.status.phase, address_of(pod, family)
-    if ip and phase ~= "Succeeded" and phase ~= "Failed" then
-      local ports = ports_of(service, pod)
-      local hash = neap.hash(ports)
-      local group = by_hash[hash]
-      if not group then
-        group = { ports = ports, endpoints = {} }
-        by_hash[hash], groups[#groups + 1] = group, group
+  local at = 1
+  for _, e in ipairs(group.endpoints) do
+    if wanted[e.targetRef.uid] then
+      while out[at] and #out[at].endpoints >= PER_SLICE do
+        at = at + 1
       end
-      local ready, going = workload.ready(pod), pod.metadata.deletionTimestamp ~= nil
-      local all = service.spec.publishNotReadyAddresses or false
-      group.endpoints[#group.endpoints + 1] = {
-        addresses = { ip },
-        conditions = { ready = all or (ready and not going), serving = ready, terminating = going },
-        nodeName = pod.spec.nodeName, targetRef = reference(pod),
-        hostname = pod.spec.subdomain == service.metadata.name and pod.spec.hostname or nil,
-      }
+      out[at] = out[at] or { ports = group.ports, endpoints = neap.array {} }
+      table.insert(out[at].endpoints, e)
     end
-  end
-  return groups
-end
-
-local function wanted_slices(service)
-  local out = {}
-  for _, group in ipairs(collect(service)) do
-    for first = 1, #group.endpoints, PER_SLICE do
-      local some = neap.array { table.unpack(group.endpoints, first, math.min(first + PER_SLICE - 1, #group.endpoints)) }
-      out[#out + 1] = { ports = group.ports, endpoints = some }
-    end
-  end
-  if #out == 0 then
-    local ports = neap.array {}
-    for _, port in pairs(service.spec.ports or {}) do
-      if type(port.targetPort) == "number" then
-        ports[#ports + 1] = { name = port.name or "", port = port.targetPort, protocol = port.protocol or "TCP" }
-      end
-    end
-    out[1] = { ports = #service.spec.ports > 0 and ports or neap.array {}, endpoints = neap.array {} }
   end
   return out
 end
 
-local function write_slices(service)
-  local ns, name = service.metadata.namespace, service.metadata.name
-  local have = {}
-  for _, s in ipairs(neap.list("discovery.k8s.io/v1/endpointslices", { owner = service.metadata.uid })) do
-    if not s.metadata.deletionTimestamp then
-      have[#have + 1] = s
-    end
+-- What is to be, and the slices that are to go. Without endpoints one empty slice says that somebody looked.
+local function pack(groups, have)
+  local by_key, want, gone = {}, {}, {}
+  for _, s in ipairs(have) do
+    local key = endpoints.key_of_ports(s.ports)
+    by_key[key] = by_key[key] or {}
+    table.insert(by_key[key], s)
   end
-  local want = wanted_slices(service)
-  local labels = workload.merged(service.metadata.labels, {
-    ["kubernetes.io/service-name"] = name,
+  for _, group in ipairs(groups) do
+    for i, slice in ipairs(pack_group(group, by_key[group.key] or {})) do
+      if #slice.endpoints > 0 then
+        want[#want + 1] = slice
+      else
+        gone[#gone + 1] = slice.old
+      end
+      if i % PART == 0 then
+        neap.turn()
+      end
+    end
+    by_key[group.key] = nil
+  end
+  if #want == 0 then
+    local empty = by_key[""] and table.remove(by_key[""])
+    want[1] = { ports = neap.array {}, endpoints = neap.array {}, old = empty or table.remove(gone) }
+  end
+  for _, rest in pairs(by_key) do
+    table.move(rest, 1, #rest, #gone + 1, gone)
+  end
+  return want, gone
+end
+
+-- A merge patch that makes <have> (a view of labels) <want>; nil: it is.
+local function labels_patch(have, want)
+  local patch = {}
+  for k, v in pairs(want) do
+    patch[k] = (have or {})[k] ~= v and v or nil
+  end
+  for k in pairs(have or {}) do
+    patch[k] = want[k] == nil and neap.null or patch[k]
+  end
+  return next(patch) and patch or nil
+end
+
+local function create_slice(service, slice, labels)
+  local _, err = neap.create(SLICES, service.metadata.namespace, {
+    metadata = {
+      generateName = service.metadata.name .. "-", labels = labels, ownerReferences = { workload.owner(service) },
+      annotations = { [TRIGGER] = neap.time() },
+    },
+    addressType = endpoints.family(service), ports = slice.ports, endpoints = slice.endpoints,
+  })
+  if err and not workload.namespace_going(err) then
+    error(err.message, 0)
+  end
+end
+
+local function write_slice(service, slice, labels)
+  local old = slice.old
+  if not old then
+    return create_slice(service, slice, labels)
+  end
+  local patch = labels_patch(old.metadata.labels, labels)
+  if patch or not (neap.equal(old.endpoints or {}, slice.endpoints)
+    and endpoints.key_of_ports(old.ports) == endpoints.key_of_ports(slice.ports)) then
+    workload.except("NotFound", neap.patch(SLICES, service.metadata.namespace, old.metadata.name, {
+      metadata = { labels = patch, annotations = { [TRIGGER] = neap.time() } },
+      ports = slice.ports, endpoints = slice.endpoints,
+    }))
+  end
+end
+
+local function write_slices(service, groups)
+  local have, family = {}, endpoints.family(service)
+  local all = neap.list(SLICES, { owner = service.metadata.uid, deleting = false })
+  for _, s in ipairs(all) do
+    have[#have + 1] = s.addressType == family and s or nil
+  end
+  local want, gone = pack(groups, have)
+  local labels = labels_of(service, {
+    ["kubernetes.io/service-name"] = service.metadata.name,
     ["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io",
   })
-  if service.spec.clusterIP == "None" then
-    labels["service.kubernetes.io/headless"] = ""
-  end
   for i, slice in ipairs(want) do
-    local old = have[i]
-    if not old then
-      workload.check(neap.create("discovery.k8s.io/v1/endpointslices", ns, {
-        metadata = {
-          generateName = name .. "-", labels = labels, ownerReferences = { workload.owner(service) },
-          annotations = { ["endpoints.kubernetes.io/last-change-trigger-time"] = neap.time() },
-        },
-        addressType = service_family(service), ports = slice.ports, endpoints = slice.endpoints,
-      }))
-    elseif not (neap.equal(old.endpoints or {}, slice.endpoints) and neap.equal(old.ports or {}, slice.ports)) then
-      workload.check(neap.patch("discovery.k8s.io/v1/endpointslices", ns, old.metadata.name,
-        { ports = slice.ports, endpoints = slice.endpoints, metadata = { labels = labels } }))
+    write_slice(service, slice, labels)
+    if i % PART == 0 then
+      neap.turn()
     end
   end
-  for i = #want + 1, #have do
-    workload.except("NotFound", neap.delete("discovery.k8s.io/v1/endpointslices", ns, have[i].metadata.name))
+  for _, s in ipairs(all) do
+    if s.addressType ~= family then
+      gone[#gone + 1] = s
+    end
+  end
+  for _, s in ipairs(gone) do
+    workload.except("NotFound", neap.delete(SLICES, s.metadata.namespace, s.metadata.name, { uid = s.metadata.uid }))
   end
 end
 
-local function wanted_endpoints(service)
-  local subsets = neap.array {}
-  for _, group in ipairs(collect(service)) do
-    local ready, waiting = neap.array {}, neap.array {}
-    for i, e in ipairs(group.endpoints) do
-      if i > PER_ENDPOINTS then
-        break
-      end
-      local address = { ip = e.addresses[1], nodeName = e.nodeName, targetRef = e.targetRef, hostname = e.hostname }
-      local list = e.conditions.ready and ready or (not e.conditions.terminating and waiting)
-      if list then
-        list[#list + 1] = address
-      end
-    end
-    local ports = neap.array {}
-    for i, p in ipairs(group.ports) do
-      ports[i] = { name = p.name ~= "" and p.name or nil, port = p.port, protocol = p.protocol }
-    end
-    if #ready + #waiting > 0 then
-      subsets[#subsets + 1] = {
-        addresses = #ready > 0 and ready or nil, notReadyAddresses = #waiting > 0 and waiting or nil, ports = ports,
-      }
-    end
+-- ---- Endpoints ----
+
+local function ports_of(group)
+  local ports = neap.array {}
+  for i, p in ipairs(group.ports) do
+    ports[i] = { name = p.name ~= "" and p.name or nil, port = p.port, protocol = p.protocol, appProtocol = p.appProtocol }
   end
-  return subsets
+  return ports
 end
 
-local function write_endpoints(service)
+-- The addresses of a group: ready, and not ready, of which <room> more may be. Returns how many there would be.
+local function addresses(group, room)
+  local ready, waiting, count = neap.array {}, neap.array {}, 0
+  for _, e in workload.each(group.endpoints) do
+    local list = e.conditions.ready and ready or not e.conditions.terminating and waiting
+    if list then
+      count = count + 1
+      list[#list + 1] = { ip = e.addresses[1], nodeName = e.nodeName, targetRef = e.targetRef, hostname = e.hostname }
+    end
+  end
+  for i = #waiting, math.max(0, room - #ready) + 1, -1 do
+    waiting[i] = nil
+  end
+  for i = #ready, room + 1, -1 do
+    ready[i] = nil
+  end
+  return ready, waiting, count
+end
+
+local function subsets_of(service, groups)
+  local subsets, room, total = neap.array {}, PER_ENDPOINTS, 0
+  for _, group in ipairs(groups) do
+    if #group.ports > 0 or #(service.spec.ports or {}) == 0 then
+      local ready, waiting, count = addresses(group, room)
+      room, total = room - #ready - #waiting, total + count
+      if #ready + #waiting > 0 then
+        subsets[#subsets + 1] = {
+          addresses = #ready > 0 and ready or nil, notReadyAddresses = #waiting > 0 and waiting or nil,
+          ports = ports_of(group),
+        }
+      end
+    end
+  end
+  return subsets, total > PER_ENDPOINTS and "truncated" or nil
+end
+
+local function write_endpoints(service, groups)
   local ns, name = service.metadata.namespace, service.metadata.name
-  local old, subsets = neap.get("v1/endpoints", ns, name), wanted_endpoints(service)
-  local labels = workload.merged(service.metadata.labels,
-    { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" })
+  local old, subsets, over = neap.get(ENDPOINTS, ns, name), subsets_of(service, groups)
+  local labels = labels_of(service, { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" })
+  local notes = { [TRIGGER] = neap.time(), [OVER] = over }
+  local new = { metadata = { name = name, labels = labels, annotations = notes }, subsets = subsets }
   if not old then
-    workload.except("NotFound", neap.create("v1/endpoints", ns, { metadata = { name = name, labels = labels }, subsets = subsets }))
-  elseif not neap.equal(old.subsets or {}, subsets) then
-    workload.check(neap.update("v1/endpoints", ns, name, { metadata = { name = name, labels = labels }, subsets = subsets }))
+    local _, err = neap.create(ENDPOINTS, ns, new)
+    if err and err.reason ~= "AlreadyExists" and not workload.namespace_going(err) then
+      error(err.message, 0)
+    end
+  elseif not neap.equal(old.subsets or {}, subsets) or labels_patch(old.metadata.labels, labels)
+    or (old.metadata.annotations or {})[OVER] ~= over then
+    new.metadata.annotations = workload.merged(workload.without(old.metadata.annotations, OVER), notes)
+    workload.except("NotFound", neap.update(ENDPOINTS, ns, name, new))
   end
 end
 
 return neap.controller {
   name = "endpointslice",
   for_ = "v1/services",
-  owns = { "discovery.k8s.io/v1/endpointslices" },
+  owns = { SLICES },
   watches = {
     { "v1/pods", function(pod)
       local keys = {}
@@ -197,15 +226,16 @@ return neap.controller {
   reconcile = function(ns, name)
     local service = neap.get("v1/services", ns, name)
     if not service then
-      if neap.get("v1/endpoints", ns, name) then
-        workload.check(neap.delete("v1/endpoints", ns, name))
+      if neap.get(ENDPOINTS, ns, name) then
+        workload.except("NotFound", neap.delete(ENDPOINTS, ns, name))
       end
       return
     end
     if not service.spec.selector or service.metadata.deletionTimestamp or service.spec.type == "ExternalName" then
       return
     end
-    write_slices(service)
-    write_endpoints(service)
+    local groups = endpoints.groups(service)
+    write_slices(service, groups)
+    write_endpoints(service, groups)
   end,
 }

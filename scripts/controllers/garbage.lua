@@ -4,6 +4,11 @@ local workload = require("workload")
 local FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 local RECHECK_S = 30
 
+local namespaced = {}
+for _, k in ipairs(neap.kinds()) do
+  namespaced[k.kind] = k.namespaced
+end
+
 local function kind_of(o)
   return neap.resource(o.apiVersion, o.kind)
 end
@@ -22,13 +27,15 @@ local function has(list, value)
   return false
 end
 
-local function owner_exists(ref, namespace)
+-- An owner as its reference names it: nil when there is none; false, and nothing is done about the dependent, when
+-- nobody can tell: a kind that is not served, or an owner in a namespace of a dependent that is in none.
+local function owner_of(ref, namespace)
   local kind = neap.resource(ref.apiVersion, ref.kind)
-  if not kind then
-    return true -- a kind that is not served: nothing is known of it
+  if not kind or (namespaced[kind] and not namespace) then
+    return false
   end
   local o = neap.get(kind, namespace, ref.name)
-  return o ~= nil and o.metadata.uid == ref.uid, o
+  return o and o.metadata.uid == ref.uid and o or nil
 end
 
 local function without_finalizer(o, name)
@@ -41,15 +48,23 @@ local function without_finalizer(o, name)
   workload.patch_as_seen(kind_of(o), o, { finalizers = left })
 end
 
+-- Changes references by their uids, whatever else somebody changed since the object was read.
+local function patch_references(o, refs)
+  workload.except("NotFound Conflict", neap.patch(kind_of(o), o.metadata.namespace, o.metadata.name,
+    { metadata = { uid = o.metadata.uid, ownerReferences = neap.array(refs) } }, nil, "strategic"))
+end
+
+local function drop_references(o, uids)
+  local refs = {}
+  for i, uid in ipairs(uids) do
+    refs[i] = { uid = uid, ["$patch"] = "delete" }
+  end
+  patch_references(o, refs)
+end
+
 local function orphan(o)
   for _, d in ipairs(neap.owned(o.metadata.uid)) do
-    local refs = neap.array {}
-    for _, ref in pairs(d.metadata.ownerReferences) do
-      if ref.uid ~= o.metadata.uid then
-        refs[#refs + 1] = neap.edit(ref)
-      end
-    end
-    workload.patch_as_seen(kind_of(d), d, { ownerReferences = refs })
+    drop_references(d, { o.metadata.uid })
   end
   without_finalizer(o, ORPHAN)
 end
@@ -58,69 +73,67 @@ local function deleted_in_foreground(o)
   return o.metadata.deletionTimestamp ~= nil and has(o.metadata.finalizers, FOREGROUND)
 end
 
-local function set_owners(o, refs)
-  workload.patch_as_seen(kind_of(o), o, { ownerReferences = refs })
-end
-
+-- Only as it was seen: whoever gave it another owner meanwhile keeps it. What is changed comes again.
 local function delete(o, policy)
   workload.except("NotFound Conflict", neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
-    { uid = o.metadata.uid, propagation = policy }))
+    { uid = o.metadata.uid, version = o.metadata.resourceVersion, propagation = policy }))
 end
 
--- References by their owners: those that stay, and how many owners are gone or wait for their dependents.
+-- Owners by what they are: how many stay, the uids of those that are gone or wait for their dependents, and how many
+-- wait. Nil when of one nothing is known.
 local function classify(o)
-  local solid, gone, waiting = neap.array {}, 0, 0
+  local solid, others, waiting = 0, {}, 0
   for _, ref in pairs(o.metadata.ownerReferences or {}) do
-    local exists, owner = owner_exists(ref, o.metadata.namespace)
-    if not exists then
-      gone = gone + 1
-    elseif owner and deleted_in_foreground(owner) then
-      waiting = waiting + 1
+    local owner = owner_of(ref, o.metadata.namespace)
+    if owner == false then
+      return nil
+    elseif not owner then
+      others[#others + 1] = ref.uid
+    elseif deleted_in_foreground(owner) then
+      others[#others + 1], waiting = ref.uid, waiting + 1
     else
-      solid[#solid + 1] = neap.edit(ref)
+      solid = solid + 1
     end
   end
-  return solid, gone, waiting
+  return solid, others, waiting
 end
 
 -- A circle: what <o> owns waits for its own dependents, <o> perhaps among them. Nobody waits for <o> any more.
 local function unblock(o)
-  local refs, changed = neap.array {}, false
+  local refs = {}
   for _, ref in pairs(o.metadata.ownerReferences) do
-    local copy = neap.edit(ref)
-    changed = changed or copy.blockOwnerDeletion
-    copy.blockOwnerDeletion = copy.blockOwnerDeletion and false
-    refs[#refs + 1] = copy
+    refs[#refs + 1] = ref.blockOwnerDeletion and { uid = ref.uid, blockOwnerDeletion = false } or nil
   end
-  if changed then
-    set_owners(o, refs)
+  if #refs > 0 then
+    patch_references(o, refs)
   end
 end
 
 -- An object none of whose owners stays goes; one that has some left loses the references to the others.
 -- Returns whether an owner that is being deleted in the foreground still has to wait for it.
 local function collect(o)
-  local solid, gone, waiting = classify(o)
-  if gone == 0 and waiting == 0 then
+  local solid, others, waiting = classify(o)
+  if not solid or #others == 0 then
     return false
   end
-  if #solid > 0 then
-    set_owners(o, solid)
+  if solid > 0 then
+    drop_references(o, others)
     return false
   end
-  if waiting == 0 then
+  local dependents, circle = waiting > 0 and neap.owned(o.metadata.uid) or {}, false
+  if #dependents == 0 then
     delete(o, has(o.metadata.finalizers, ORPHAN) and "Orphan"
       or has(o.metadata.finalizers, FOREGROUND) and "Foreground" or "Background")
-    return false
+    return waiting > 0
   end
-  local dependents, circle = neap.owned(o.metadata.uid), false
-  for _, d in ipairs(dependents) do
+  for _, d in workload.each(dependents) do
     circle = circle or deleted_in_foreground(d)
   end
   if circle then
     unblock(o)
   end
-  delete(o, #dependents > 0 and "Foreground" or "Background")
+  workload.except("NotFound Conflict", neap.delete(kind_of(o), o.metadata.namespace, o.metadata.name,
+    { uid = o.metadata.uid, propagation = "Foreground" }))
   return not circle
 end
 
@@ -135,7 +148,7 @@ end
 
 local function foreground(o)
   local waits = false
-  for _, d in ipairs(neap.owned(o.metadata.uid)) do
+  for _, d in workload.each(neap.owned(o.metadata.uid)) do
     if d.metadata.deletionTimestamp then
       waits = waits or blocks(d, o)
     elseif blocks(d, o) then
@@ -172,7 +185,7 @@ return neap.controller {
   },
   reconcile = function(what, name)
     if what == "owner" then
-      for _, d in ipairs(neap.owned(name)) do
+      for _, d in workload.each(neap.owned(name)) do
         if not d.metadata.deletionTimestamp then
           collect(d)
         end

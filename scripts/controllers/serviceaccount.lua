@@ -5,6 +5,25 @@ local function of_namespace(object)
   return "/" .. object.metadata.namespace
 end
 
+local NAME, DESCRIPTION = "kube-root-ca.crt", "kubernetes.io/description"
+local NOTES = {
+  [DESCRIPTION] = "Contains a CA bundle that can be used to verify the kube-apiserver when "
+    .. "using internal endpoints such as the internal service IP or kubernetes.default.svc.",
+}
+
+-- The certificate, as it is and with nothing beside it.
+local function publish(namespace)
+  local cm, data = neap.get("v1/configmaps", namespace, NAME), { ["ca.crt"] = neap.ca }
+  if not cm then
+    workload.except("AlreadyExists", neap.create("v1/configmaps", namespace,
+      { metadata = { name = NAME, annotations = NOTES }, data = data }))
+  elseif not neap.equal(cm.data or {}, data) or not (cm.metadata.annotations or {})[DESCRIPTION] then
+    local new = neap.edit(cm)
+    new.data, new.metadata.annotations = data, workload.merged(new.metadata.annotations, NOTES)
+    workload.except("NotFound Conflict", neap.update("v1/configmaps", namespace, NAME, new))
+  end
+end
+
 return neap.controller {
   name = "serviceaccount",
   for_ = "v1/namespaces",
@@ -24,21 +43,6 @@ return neap.controller {
     if not neap.get("v1/serviceaccounts", name, "default") then
       workload.except("AlreadyExists", neap.create("v1/serviceaccounts", name, { metadata = { name = "default" } }))
     end
-    local cm = neap.get("v1/configmaps", name, "kube-root-ca.crt")
-    local data = { ["ca.crt"] = neap.ca }
-    if not cm then
-      workload.except("AlreadyExists", neap.create("v1/configmaps", name, {
-        metadata = {
-          name = "kube-root-ca.crt",
-          annotations = {
-            ["kubernetes.io/description"] = "Contains a CA bundle that can be used to verify the kube-apiserver when "
-              .. "using internal endpoints such as the internal service IP or kubernetes.default.svc.",
-          },
-        },
-        data = data,
-      }))
-    elseif not neap.equal(cm.data or {}, data) then
-      workload.check(neap.patch("v1/configmaps", name, "kube-root-ca.crt", { data = data }))
-    end
+    publish(name)
   end,
 }

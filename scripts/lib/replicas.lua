@@ -1,42 +1,86 @@
 -- As many pods as wanted, for ReplicaSets and ReplicationControllers: they differ in their kind and in how they
 -- write a selector. Source: Kubernetes documentation, "ReplicaSet".
 local workload = require("workload")
-local BURST = 500
+local BURST, INT_MAX = 500, 0x7fffffff
+local PHASES = { Pending = 0, Unknown = 1, Running = 2 }
+
+-- Ages count by their magnitude only, so that pods of about the same age are taken at random: the younger first.
+local function magnitude(time, now)
+  local age = now - (neap.seconds(time) or now)
+  return age > 0 and math.floor(math.log(age * 1e9, 2)) or 0 -- of nanoseconds, as in Kubernetes
+end
+
+local function cost(pod)
+  local text = (pod.metadata.annotations or {})["controller.kubernetes.io/pod-deletion-cost"]
+  local n = text and text:match("^%-?%d+$") and math.tointeger(tonumber(text)) or 0
+  return math.abs(n) <= INT_MAX and n or 0
+end
+
+-- The most restarts of a container, and of a sidecar.
+local function restarts(pod)
+  local most, of_sidecars, sidecar = 0, 0, {}
+  for _, c in pairs(pod.status.containerStatuses or {}) do
+    most = math.max(most, c.restartCount or 0)
+  end
+  for _, c in pairs(pod.spec.initContainers or {}) do
+    sidecar[c.name] = c.restartPolicy == "Always"
+  end
+  for _, c in pairs(pod.status.initContainerStatuses or {}) do
+    of_sidecars = math.max(of_sidecars, sidecar[c.name] and c.restartCount or 0)
+  end
+  return most, of_sidecars
+end
+
+-- A text by which pods are sorted: the lowest goes first when there are too many. In the order of their worth: without
+-- a node, not running, not ready, cheap to delete, on a node with many of them, ready for a short time, restarted
+-- often, young; uids are random. Source: Kubernetes documentation, "ReplicaSet: scaling".
+local function deletion_key(pod, crowd, now)
+  local ready = workload.condition(pod, "Ready")
+  local is_ready = ready ~= nil and ready.status == "True"
+  local most, of_sidecars = restarts(pod)
+  return ("%d%d%d%010d%010d%02d%010d%010d%02d%s"):format(
+    pod.spec.nodeName and 1 or 0, PHASES[pod.status.phase] or 0, is_ready and 1 or 0,
+    cost(pod) + INT_MAX + 1, INT_MAX - crowd,
+    is_ready and magnitude(ready.lastTransitionTime, now) or 0, INT_MAX - most, INT_MAX - of_sidecars,
+    magnitude(pod.metadata.creationTimestamp, now), pod.metadata.uid)
+end
 
 ---@param kind string "apps/v1/replicasets"
 ---@param component string whose events these are
 ---@param selector_of fun(set: table): table as a LabelSelector
 return function(kind, component, selector_of)
-  -- Lower goes first when there are too many.
-  local function rank(pod)
-    local phases = { Pending = 0, Unknown = 1, Running = 2 }
-    return {
-      pod.spec.nodeName and 1 or 0,
-      phases[pod.status.phase] or 0,
-      workload.ready(pod) and 1 or 0,
-      tonumber((pod.metadata.annotations or {})["controller.kubernetes.io/pod-deletion-cost"]) or 0,
-      -(neap.seconds(pod.metadata.creationTimestamp) or 0),
-    }
-  end
+  local counts_terminating = kind == "apps/v1/replicasets" -- a ReplicationController's status has no such field
 
-  local function surplus(pods, count)
-    local ranked = {}
-    for i, pod in workload.each(pods) do
-      ranked[i] = { pod = pod, rank = rank(pod) }
-    end
-    table.sort(ranked, function(a, b)
-      for i = 1, #a.rank do
-        if a.rank[i] ~= b.rank[i] then
-          return a.rank[i] < b.rank[i]
+  -- Active pods by node, of all sets of the same owner: what a Deployment's older sets still have there counts.
+  local function crowd(rs, pods)
+    local owner, by_node = workload.controller_of(rs), {}
+    local function add(list)
+      for _, pod in workload.each(list) do
+        local node = pod.spec.nodeName
+        if node then
+          by_node[node] = (by_node[node] or 0) + 1
         end
       end
-      return a.pod.metadata.name < b.pod.metadata.name
-    end)
-    local out = {}
-    for i = 1, count do
-      out[i] = ranked[i].pod
     end
-    return out
+    add(pods)
+    for _, other in ipairs(owner and neap.list(kind, { owner = owner.uid, controller = owner.uid }) or {}) do
+      if other.metadata.uid ~= rs.metadata.uid then
+        add(neap.list("v1/pods", workload.merged({ owner = other.metadata.uid, controller = other.metadata.uid },
+          workload.ACTIVE)))
+      end
+    end
+    return by_node
+  end
+
+  local function surplus(rs, pods, count)
+    if count >= #pods then
+      return pods
+    end
+    local by_node, now = crowd(rs, pods), neap.now()
+    local sorted = workload.sorted(pods, function(pod)
+      return deletion_key(pod, by_node[pod.spec.nodeName] or 0, now)
+    end)
+    return table.move(sorted, 1, count, 1, {})
   end
 
   local function new_pod(rs, template)
@@ -77,11 +121,11 @@ return function(kind, component, selector_of)
         return r.object.metadata.name
       end, "SuccessfulCreate", "Created pod: ")
       if err then
-        if err.reason == "Forbidden" and err.message:find("being terminated", 1, true) then
+        if workload.namespace_going(err) then
           return
         end
         workload.event(rs, "Warning", "FailedCreate", "Error creating: " .. err.message, component)
-        return err.message
+        return err.message, "FailedCreate"
       end
       count, part = count - #pods, part * 2
     end
@@ -100,12 +144,13 @@ return function(kind, component, selector_of)
         return some[i].metadata.name
       end, "SuccessfulDelete", "Deleted pod: ")
       if err then
-        return err.message
+        workload.event(rs, "Warning", "FailedDelete", "Error deleting: " .. err.message, component)
+        return err.message, "FailedDelete"
       end
     end
   end
 
-  local function status_of(rs, pods, failure)
+  local function status_of(rs, pods, failure, reason)
     local min_ready, wait = rs.spec.minReadySeconds or 0, nil
     local status = { replicas = 0, fullyLabeledReplicas = 0, readyReplicas = 0, availableReplicas = 0 }
     for _, pod in workload.each(pods) do
@@ -121,9 +166,11 @@ return function(kind, component, selector_of)
       wait = left and math.min(wait or left, left) or wait
     end
     status.observedGeneration = rs.metadata.generation
+    status.terminatingReplicas = counts_terminating and #neap.list("v1/pods", { owner = rs.metadata.uid,
+      controller = rs.metadata.uid, selector = selector_of(rs), deleting = true, fields = workload.UNFINISHED }) or nil
     local conditions = neap.edit(rs.status.conditions) or {}
     if failure then
-      workload.set_condition(conditions, "ReplicaFailure", "True", "FailedCreate", failure)
+      workload.set_condition(conditions, "ReplicaFailure", "True", reason, failure)
     else
       conditions = workload.without_condition(conditions, "ReplicaFailure")
     end
@@ -135,6 +182,7 @@ return function(kind, component, selector_of)
 
   local function write_status(rs, status)
     local same = neap.equal(status.conditions or neap.null, rs.status.conditions or neap.null)
+    same = same and rs.status.terminatingReplicas == status.terminatingReplicas
     for _, f in ipairs(FIELDS) do
       same = same and (rs.status[f] or 0) == (status[f] or 0)
     end
@@ -159,16 +207,16 @@ return function(kind, component, selector_of)
       if not rs then
         return
       end
-      local active, failure = workload.claim("v1/pods", rs, selector_of(rs), workload.ACTIVE), nil
+      local active, failure, reason = workload.claim("v1/pods", rs, selector_of(rs), workload.ACTIVE), nil, nil
       if not rs.metadata.deletionTimestamp then
         local missing = (rs.spec.replicas or 1) - #active
         if missing > 0 then
-          failure = create(rs, missing)
+          failure, reason = create(rs, missing)
         elseif missing < 0 then
-          failure = delete(rs, surplus(active, -missing))
+          failure, reason = delete(rs, surplus(rs, active, -missing))
         end
       end
-      local status, wait = status_of(rs, active, failure)
+      local status, wait = status_of(rs, active, failure, reason)
       write_status(rs, status)
       if failure then
         error(failure, 0)

@@ -9,14 +9,14 @@ local DESIRED, MAX = "deployment.kubernetes.io/desired-replicas", "deployment.ku
 function rollout.surge(d)
   local r, n = d.spec.strategy.rollingUpdate, d.spec.replicas or 1
   if d.spec.strategy.type == "Recreate" then
-    return 0, n
+    return 0, 0
   end
   local up = workload.portion(r and r.maxSurge or "25%", n, true)
   local down = workload.portion(r and r.maxUnavailable or "25%", n, false)
   if up == 0 and down == 0 then
     down = 1
   end
-  return up, math.min(down, n)
+  return up, math.min(down, n) -- of none, none can be unavailable
 end
 
 function rollout.replicas(rs)

@@ -1,6 +1,6 @@
 -- What controllers of pods share.
 local workload = {}
-local PART = 1000
+local PART, RUN = 1000, 250 -- objects a turn; sorted without a turn
 
 ---The owner reference that makes <owner> the controller of a new object.
 ---@param owner table a view
@@ -47,8 +47,16 @@ function workload.available(pod, seconds)
   return left <= 0, left
 end
 
+---Pods that may still do something, going or not: a field selector.
+workload.UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+
 ---Pods that are neither finished nor going: options of neap.list.
-workload.ACTIVE = { fields = "status.phase!=Succeeded,status.phase!=Failed", deleting = false }
+workload.ACTIVE = { fields = workload.UNFINISHED, deleting = false }
+
+---Was something refused because its namespace is being deleted? Then there is nothing to be done.
+function workload.namespace_going(err)
+  return err.reason == "Forbidden" and err.message:find("being terminated", 1, true) ~= nil
+end
 
 ---A map without one key, as a new table.
 function workload.without(map, key)
@@ -184,6 +192,61 @@ function workload.each(list)
       return i, list[i]
     end
   end
+end
+
+-- Two sorted lists of pairs {key, item} as one.
+local function merge(a, b)
+  local out, i, j = {}, 1, 1
+  for n = 1, #a + #b do
+    if n % PART == 0 then
+      neap.turn()
+    end
+    if j > #b or i <= #a and a[i][1] <= b[j][1] then
+      out[n], i = a[i], i + 1
+    else
+      out[n], j = b[j], j + 1
+    end
+  end
+  return out
+end
+
+local function by_key(a, b)
+  return a[1] < b[1]
+end
+
+---The items of a list that may be long, by a key that is made once of each. It takes turns: table.sort on thousands
+---of objects cannot. Within a reconcile only.
+---@generic T
+---@param list T[]
+---@param key fun(item: T): string
+---@return T[]
+function workload.sorted(list, key)
+  local runs, run = {}, nil
+  for i, item in workload.each(list) do
+    if i % RUN == 1 then
+      run = {}
+      runs[#runs + 1] = run
+    end
+    run[#run + 1] = { key(item), item }
+  end
+  for i, r in ipairs(runs) do
+    table.sort(r, by_key)
+    if i % (PART // RUN) == 0 then
+      neap.turn()
+    end
+  end
+  while #runs > 1 do
+    local merged = {}
+    for i = 1, #runs, 2 do
+      merged[#merged + 1] = merge(runs[i], runs[i + 1] or {})
+    end
+    runs = merged
+  end
+  local out = {}
+  for i, pair in workload.each(runs[1] or {}) do
+    out[i] = pair[2]
+  end
+  return out
 end
 
 local function owners_without(object, uid)

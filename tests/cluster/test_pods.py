@@ -32,6 +32,9 @@ def check_first(report, k):
                  if os.path.exists("/bin/ping") or os.path.exists("/usr/bin/ping") else True)
     own = k.kubectl("exec", "first", "--", "hostname").strip()
     report.check("the hostname is the pod's name", own == "first", own)
+    k.kubectl("patch", "pod", "first", "--subresource=status", "-p",
+              '{"status":{"conditions":[{"type":"Ready","status":"False"}]}}')
+    report.check("ready again, when somebody took it back", k.wait_ready("first"), k.get("pod", "first"))
     old = status["podIP"]
     start = time.monotonic()
     k.kubectl("delete", "pod", "first", "--timeout=20s")

@@ -40,7 +40,7 @@ test("a rule that fails is an answer with file and line, never more", function(t
   t:refused("the script took more time than it may", does("endless"))
   t:refused("data/tree.lua:", does("endless"))
   t:refused("not enough memory", does("huge"))
-  t:refused("an error that is no text", does("object"))
+  t:refused("error() with a table", does("object"))
   t:refused("only a controller can write", does("write"))
   t:create(checks("nothing"))
 end)

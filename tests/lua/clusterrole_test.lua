@@ -36,3 +36,14 @@ test("a part that is deleted takes its rules away", function(t)
   t:delete(KIND, nil, "a")
   t:equal(#(t:get(KIND, nil, "all").rules or {}), 0)
 end)
+
+test("a part whose label goes takes its rules away", function(t)
+  t:controller("clusterrole")
+  t:create(role("a", { part = "all" }, "get"))
+  t:create {
+    apiVersion = "rbac.authorization.k8s.io/v1", kind = "ClusterRole", metadata = { name = "all" },
+    aggregationRule = { clusterRoleSelectors = { { matchLabels = { part = "all" } } } },
+  }
+  t:patch(KIND, nil, "a", { metadata = { labels = neap.null } })
+  t:equal(#(t:get(KIND, nil, "all").rules or {}), 0)
+end)

@@ -229,3 +229,105 @@ test("going back and forth leaves the revisions a set had in its history", funct
     end
   end
 end)
+
+test("a rollout that came to its end is not judged again when a pod is lost", function(t)
+  local d = deployment(1)
+  d.spec.progressDeadlineSeconds = 60
+  start(t, d)
+  t:kubelet()
+  t:equal(condition(t, "Progressing").reason, "NewReplicaSetAvailable")
+  t:patch("v1/pods", "default", t:list("v1/pods")[1].metadata.name,
+    { status = { conditions = { { type = "Ready", status = "False" } } } }, "status")
+  t:equal(condition(t, "Available").status, "False")
+  t:advance(600)
+  t:has(condition(t, "Progressing"), { status = "True", reason = "NewReplicaSetAvailable" })
+end)
+
+test("Recreate allows no pod to be unavailable", function(t)
+  local d = deployment(2)
+  d.spec.strategy = { type = "Recreate" }
+  start(t, d)
+  t:has(condition(t, "Available"), { status = "False", reason = "MinimumReplicasUnavailable" })
+  t:kubelet()
+  t:has(condition(t, "Available"), { status = "True", reason = "MinimumReplicasAvailable" })
+end)
+
+test("what is said about a rollout: made, paused, going on, done; nothing without a deadline", function(t)
+  t:controller("deployment")
+  t:create(deployment(1))
+  t:has(condition(t, "Progressing"), { status = "True", reason = "NewReplicaSetCreated" })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = true } })
+  t:has(condition(t, "Progressing"), { status = "Unknown", reason = "DeploymentPaused", message = "Deployment is paused" })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = false } })
+  t:has(condition(t, "Progressing"), { status = "Unknown", reason = "DeploymentResumed" })
+  t:controller("replicaset")
+  t:kubelet()
+  t:has(condition(t, "Progressing"), { status = "True", reason = "NewReplicaSetAvailable" })
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { progressDeadlineSeconds = 2147483647 } })
+  t:equal(condition(t, "Progressing"), nil)
+end)
+
+test("a deadline that has passed is told also while it is paused", function(t)
+  local d = deployment(1)
+  d.spec.progressDeadlineSeconds = 60
+  start(t, d)
+  t:advance(70)
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { paused = true } })
+  t:equal(condition(t, "Progressing").reason, "ProgressDeadlineExceeded")
+end)
+
+test("the failure of an old set is told when the new one has none", function(t)
+  t:controller("deployment")
+  t:create(deployment(1))
+  local old = t:list(SETS)[1].metadata.name
+  image(t, "two")
+  t:patch(SETS, "default", old, { status = { conditions = { { type = "ReplicaFailure", status = "True",
+    reason = "FailedDelete", message = "no" } } } }, "status")
+  t:patch(DEPLOYMENTS, "default", "web", { metadata = { annotations = { x = "y" } } })
+  t:has(condition(t, "ReplicaFailure"), { status = "True", reason = "FailedDelete", message = "no" })
+end)
+
+test("pods that are going are counted apart, in the set and in the Deployment", function(t)
+  t:node("n")
+  start(t, deployment(2))
+  for _, pod in ipairs(t:list("v1/pods")) do
+    t:create {
+      apiVersion = "v1", kind = "Binding", metadata = { name = pod.metadata.name, namespace = "default" },
+      target = { kind = "Node", name = "n" },
+    }
+  end
+  t:kubelet()
+  t:equal(t:get(DEPLOYMENTS, "default", "web").status.terminatingReplicas, 0)
+  t:patch(DEPLOYMENTS, "default", "web", { spec = { replicas = 1 } })
+  t:has(t:list(SETS)[1].status, { replicas = 1, terminatingReplicas = 1 })
+  t:has(t:get(DEPLOYMENTS, "default", "web").status, { replicas = 1, terminatingReplicas = 1 })
+  t:kubelet()
+  t:equal(t:get(DEPLOYMENTS, "default", "web").status.terminatingReplicas, 0)
+end)
+
+test("old sets are kept until the rollout is done; the long name of a Deployment leaves room for the hash", function(t)
+  local d = deployment(1)
+  d.metadata.name = ("n"):rep(253)
+  d.spec.revisionHistoryLimit = 0
+  t:controller("replicaset")
+  t:controller("deployment")
+  t:create(d)
+  t:equal(#t:list(SETS)[1].metadata.name, 253)
+  t:kubelet()
+  t:patch(DEPLOYMENTS, "default", d.metadata.name, {
+    spec = { template = { spec = neap.edit { containers = { { name = "c", image = "two" } } } } },
+  })
+  t:equal(#t:list(SETS), 2)
+  t:kubelet()
+  t:equal(#t:list(SETS), 1)
+  t:equal(t:failures(), 0)
+end)
+
+test("a set that cannot be made is a condition and an event; a new set of no pods is no event", function(t)
+  t:admission("data/no_sets.lua")
+  start(t, deployment(1))
+  t:has(condition(t, "Progressing"), { status = "False", reason = "ReplicaSetCreateError" })
+  t:ok(condition(t, "Progressing").message:find('Failed to create new replica set "web-', 1, true))
+  t:ok(#t:events("ReplicaSetCreateError") >= 1)
+  t:equal(#t:events("ScalingReplicaSet"), 0)
+end)

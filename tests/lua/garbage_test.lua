@@ -93,3 +93,54 @@ test("foreground: what has another owner stays and loses the reference", functio
   t:equal(#there(t, "c").metadata.ownerReferences, 1)
   t:equal(there(t, "c").metadata.ownerReferences[1].uid, b.metadata.uid)
 end)
+
+local function owned_by(name, kind, uid, more)
+  local o = { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, ownerReferences = {
+    { apiVersion = kind == "Thing" and "example.com/v1" or "v1", kind = kind, name = "owner", uid = uid } } } }
+  for k, v in pairs(more or {}) do
+    o[k] = v
+  end
+  return o
+end
+
+test("an owner of a kind that is not served: nothing is done, to the object or its other references", function(t)
+  t:controller("garbage")
+  t:create(owned_by("x", "Thing", "u-1"))
+  local y = owned_by("y", "Thing", "u-1")
+  y.metadata.ownerReferences[2] = { apiVersion = "v1", kind = "ConfigMap", name = "gone", uid = "u-2" }
+  t:create(y)
+  t:equal(#t:get("v1/configmaps", "default", "x").metadata.ownerReferences, 1)
+  t:equal(#t:get("v1/configmaps", "default", "y").metadata.ownerReferences, 2)
+end)
+
+test("an object without a namespace whose owner would be in one stays: nobody can tell", function(t)
+  t:controller("garbage")
+  t:create(owned_by("x", "ConfigMap", "u-1", { apiVersion = "rbac.authorization.k8s.io/v1", kind = "ClusterRole" }))
+  t:ok(t:get("rbac.authorization.k8s.io/v1/clusterroles", nil, "x"))
+end)
+
+test("an owner in another namespace is none", function(t)
+  t:namespace("other")
+  local owner = t:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "owner", namespace = "other" } }
+  t:controller("garbage")
+  t:create(owned_by("x", "ConfigMap", owner.metadata.uid))
+  t:equal(t:get("v1/configmaps", "default", "x"), nil)
+end)
+
+test("orphan: a dependent that somebody changes meanwhile is let go all the same", function(t)
+  local owner = t:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "owner" } }
+  for i = 1, 3 do
+    t:create(owned_by("d" .. i, "ConfigMap", owner.metadata.uid))
+  end
+  t:controller("data/meddler.lua") -- changes d2 and d3 when the reference to d1's owner goes
+  t:controller("garbage")
+  t:delete("v1/configmaps", "default", "owner", { propagation = "Orphan" })
+  t:advance(60)
+  t:equal(t:get("v1/configmaps", "default", "owner"), nil)
+  for i = 1, 3 do
+    local d = t:get("v1/configmaps", "default", "d" .. i)
+    t:ok(d, "d" .. i .. " was collected")
+    t:equal(d.metadata.ownerReferences, nil)
+  end
+  t:equal(t:get("v1/configmaps", "default", "d3").data, { by = "meddler" })
+end)

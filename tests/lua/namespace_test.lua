@@ -25,6 +25,7 @@ test("a finalizer holds it, and its conditions say so", function(t)
   t:namespace("work")
   t:create(configmap("held", { "example.com/hold" }))
   t:delete("v1/namespaces", nil, "work")
+  t:advance(1)
   local ns = t:get("v1/namespaces", nil, "work")
   t:equal(ns.status.phase, "Terminating")
   local found = {}
@@ -33,7 +34,8 @@ test("a finalizer holds it, and its conditions say so", function(t)
   end
   t:has(found.NamespaceFinalizersRemaining, { status = "True" })
   t:ok(found.NamespaceFinalizersRemaining.message:find("example.com/hold in 1 resource instances", 1, true))
-  t:has(found.NamespaceContentRemaining, { status = "True" })
+  t:has(found.NamespaceContentRemaining,
+    { status = "True", message = "Some resources are remaining: configmaps. has 1 resource instances" })
   t:refused("because it is being terminated", configmap("late"))
   t:patch("v1/configmaps", "work", "held", { metadata = { finalizers = neap.null } })
   t:advance(60)

@@ -60,3 +60,86 @@ test("a node that is not ready is tainted so, and freed when it is", function(t)
   t:patch("v1/nodes", nil, "n", { status = { conditions = { { type = "Ready", status = "True" } } } }, "status")
   t:equal(taints(t, "n"), {})
 end)
+
+local function pod_on(t, node, tolerations)
+  t:create {
+    apiVersion = "v1", kind = "Pod", metadata = { name = "p" },
+    spec = { nodeName = node, tolerations = tolerations, containers = { { name = "c", image = "i" } } },
+  }
+  t:kubelet()
+end
+
+local function said(object, kind)
+  for _, c in ipairs(object.status.conditions or {}) do
+    if c.type == kind then
+      return c
+    end
+  end
+end
+
+test("the pods of a silent node are not ready: nobody is sent there", function(t)
+  t:controller("nodelifecycle")
+  t:node("n")
+  heartbeat(t, "n")
+  pod_on(t, "n")
+  t:equal(said(t:get("v1/pods", "default", "p"), "Ready").status, "True")
+  t:advance(60)
+  t:equal(said(t:get("v1/pods", "default", "p"), "Ready").status, "False")
+  t:equal(#t:events("NodeNotReady"), 2) -- of the node and of the pod
+end)
+
+test("a node that never reported is said to be so; the network's condition is left alone", function(t)
+  t:controller("nodelifecycle")
+  t:create { apiVersion = "v1", kind = "Node", metadata = { name = "n" } }
+  t:patch("v1/nodes", nil, "n", { status = { conditions = { { type = "NetworkUnavailable", status = "False" } } } }, "status")
+  t:advance(60)
+  local node = t:get("v1/nodes", nil, "n")
+  for _, kind in ipairs { "Ready", "MemoryPressure", "DiskPressure", "PIDPressure" } do
+    t:has(said(node, kind), { status = "Unknown", reason = "NodeStatusNeverUpdated" })
+  end
+  t:equal(said(node, "NetworkUnavailable").status, "False")
+end)
+
+test("a pod that is bound to a node which evicts goes at once, and says why", function(t)
+  t:controller("nodelifecycle")
+  t:node("n")
+  heartbeat(t, "n")
+  t:patch("v1/nodes", nil, "n", { spec = { taints = { { key = "k", effect = "NoExecute" } } } })
+  t:create { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = { containers = { { name = "c", image = "i" } } } }
+  t:create {
+    apiVersion = "v1", kind = "Binding", metadata = { name = "p", namespace = "default" },
+    target = { kind = "Node", name = "n" },
+  }
+  t:ok(t:get("v1/pods", "default", "p").metadata.deletionTimestamp, "it stays")
+  t:has(said(t:get("v1/pods", "default", "p"), "DisruptionTarget"), { status = "True", reason = "DeletionByTaintManager" })
+end)
+
+test("the pods of a node that is no more go after a while, failed", function(t)
+  t:controller("nodelifecycle")
+  t:node("n")
+  heartbeat(t, "n")
+  pod_on(t, "n")
+  t:patch("v1/pods", "default", "p", { metadata = { finalizers = { "example.com/look" } } })
+  t:delete("v1/nodes", nil, "n")
+  t:advance(30)
+  t:equal(t:get("v1/pods", "default", "p").metadata.deletionTimestamp, nil)
+  t:advance(15)
+  local pod = t:get("v1/pods", "default", "p")
+  t:ok(pod.metadata.deletionTimestamp)
+  t:equal(pod.status.phase, "Failed")
+  t:has(said(pod, "DisruptionTarget"), { status = "True", reason = "DeletionByPodGC" })
+  t:patch("v1/pods", "default", "p", { metadata = { finalizers = neap.null } })
+  t:equal(t:get("v1/pods", "default", "p"), nil)
+end)
+
+test("a node that comes again in time keeps its pods", function(t)
+  t:controller("nodelifecycle")
+  t:node("n")
+  heartbeat(t, "n")
+  pod_on(t, "n")
+  t:delete("v1/nodes", nil, "n")
+  t:advance(30)
+  t:node("n")
+  beat_for(t, "n", 60)
+  t:equal(t:get("v1/pods", "default", "p").metadata.deletionTimestamp, nil)
+end)

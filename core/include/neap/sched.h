@@ -31,6 +31,8 @@ struct neap_sched_options {
 };
 /* errors: NEAP_ECONFIG: an unknown plugin's name, a weight that is no number, a plugin that refuses. */
 int neap_sched_check(const struct neap_sched_options *o, struct neap_err *err);
+/* Is the file a policy that would be loaded? errors: NEAP_ECONFIG, "FILE:LINE: text". */
+int neap_sched_policy_check(const char *path, struct neap_err *err);
 /* What neap_sched_check refuses is logged and left out. */
 struct neap_sched *neap_sched_start(const struct neap_sched_options *o);
 /* <done> on the loop once no binding is under way; then it is freed. */

@@ -5,6 +5,8 @@
 
 #include <neap/client.h>
 
+#include <stdio.h>
+
 struct lua_State;
 struct neap_script;
 
@@ -13,8 +15,11 @@ struct neap_script_options {
     struct neap_client *client; /* in process: has snapshot(); NULL: nothing can be written */
     const struct neap_clock *clock;
     const struct neap_rand *rand;
-    size_t memory_max;        /* bytes a state may hold; 0: 64 MiB */
-    uint64_t budget_ms;       /* time one turn of a coroutine may take; 0: 200 */
+    size_t memory_max; /* bytes a state may hold; 0: 64 MiB */
+    uint64_t
+        budget_ms; /* time one turn of a coroutine may take; 0: 200. One that may wait goes on after
+                                 others, ten times; else it is an error */
+    bool reads_only;          /* nothing in it may write or wait: a call is over when it returns */
     const char *ca_pem;       /* neap.ca; NULL: none */
     const char *lib_dir;      /* where require() finds modules by plain name; NULL: none */
     const char *user_lib_dir; /* where it looks next; NULL: nowhere */
@@ -27,6 +32,13 @@ struct lua_State *neap_script_lua(struct neap_script *s);
 /* Compiles and runs a file; its one result stays on the stack of neap_script_lua(). errors: NEAP_ECONFIG
  * with "FILE:LINE: text". */
 int neap_script_load(struct neap_script *s, const char *path, struct neap_err *err);
+
+/* require() finds modules in the folder "lib" beside this file too; of one in controllers/ or admission/: beside that
+ * folder, as the server does. Until the next call. */
+void neap_script_beside(struct neap_script *s, const char *path);
+
+/* print() of all states writes to <file> instead of the log: for `neap script`. */
+void neap_script_print_to(FILE *file);
 
 /* A work item: a coroutine with one snapshot. The function and <nargs> arguments are on top of the state's
  * stack and are taken. <done> comes on the loop, or before this returns when nothing yielded;
@@ -63,6 +75,9 @@ struct neap_script_folders *neap_script_folders_watch(struct neap_loop *loop, co
 struct neap_script_folders *neap_script_folders_close(struct neap_script_folders *f); /* or NULL */
 /* Is a file of this name in a folder of scripts one of them? Hidden files and tests (x_test.lua) are not. */
 bool neap_script_is_one(const char *name);
+/* Is the value a plain table that neap.controller, neap.admission or neap.scheduler.* was given? <what> is "controller",
+ * "admission" or "policy". Leaves the stack at <index>, an absolute one. */
+bool neap_script_declared(struct lua_State *l, int index, const char *what);
 /* "apps/v1/deployments", "v1/pods" -> kind; NULL: none. */
 const struct neap_kind *neap_script_kind(const char *text);
 

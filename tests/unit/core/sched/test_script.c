@@ -124,7 +124,18 @@ static void test_failures_do_not_block(void **state)
          "Scheduler policy A was left out: "},
         {"return neap.scheduler.filter{name='A', filter=function(p, n) neap.create('v1/pods', "
          "'default', {}) return true end}",
-         "attempt to call a nil value"},
+         "only a controller can write"},
+        /* what would wait for an answer or a turn outlives the call */
+        {"return neap.scheduler.filter{name='A', filter=function(p, n) neap.apply('v1/pods', "
+         "'default', "
+         "'x', {}, {manager='m'}) return true end}",
+         "only a controller can write"},
+        {"return neap.scheduler.score{name='A', score=function(p, n) neap.delete_all('v1/pods', "
+         "{p}) "
+         "return 1 end}",
+         "only a controller can write"},
+        {"return neap.scheduler.score{name='A', score=function(p, n) neap.turn() return 1 end}",
+         "only a controller's reconcile can wait"},
         {"return neap.scheduler.score{name='A', score=function(p, n) p.metadata.name = 'x' end}",
          "objects are frozen"},
     };

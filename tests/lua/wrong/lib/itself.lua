@@ -1,0 +1,2 @@
+-- A module that is its own.
+return require("itself")

@@ -1,0 +1,2 @@
+-- a function score or filter is missing
+return neap.scheduler.filter { name = "x" }

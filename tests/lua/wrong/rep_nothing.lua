@@ -1,0 +1,2 @@
+-- rep gave 0
+error("rep gave " .. #(""):rep(1 << 60))

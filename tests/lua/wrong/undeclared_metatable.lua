@@ -1,0 +1,6 @@
+-- must return neap.controller{...}
+return setmetatable({}, {
+  __index = function(_, k)
+    error("no " .. k)
+  end,
+})
