@@ -271,8 +271,9 @@ static bool parse(struct log *l, struct neap_call *c)
     l->timestamps = kubelet_query_bool(c, "timestamps");
     l->tail = kubelet_query_int(c, "tailLines");
     l->left = kubelet_query_int(c, "limitBytes");
-    if (since > 0)
-        l->since_ns = node_wall(l->node) - since * 1000000000;
+    int64_t now = node_wall(l->node);
+    if (since > 0 && since < now / 1000000000)
+        l->since_ns = now - since * 1000000000;
     l->stream = stream && strcmp(stream, "Stdout") == 0   ? 1
                 : stream && strcmp(stream, "Stderr") == 0 ? 2
                                                           : 0;

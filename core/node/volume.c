@@ -26,30 +26,6 @@ static int64_t fs_group(const struct pod *p)
     return v ? yyjson_get_sint(v) : -1;
 }
 
-/* ---- trees ---- */
-
-static int remove_at(int dir, const char *name)
-{
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return -errno;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d)
-        return -errno;
-    for (struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            remove_at(fd, e->d_name);
-    closedir(d);
-    return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
-}
-
-int remove_tree(const char *path)
-{
-    return remove_at(AT_FDCWD, path);
-}
-
 /* ---- files of a volume ---- */
 
 struct files {
@@ -433,19 +409,4 @@ const char *volume_path(struct pod *p, const char *name, struct neap_arena *aren
     }
     neap_err_set(err, NEAP_ENOTFOUND, "no volume \"%s\"", name ? name : "");
     return NULL;
-}
-
-void volumes_remove(struct pod *p)
-{
-    struct neap_arena *arena = neap_arena_new(0);
-    size_t i, n;
-    yyjson_val *v;
-    yyjson_arr_foreach(yyjson_obj_get(p->spec, "volumes"), i, n, v)
-    {
-        if (neap_streq(neap_json_val_str_at(v, "emptyDir.medium"), "Memory"))
-            umount2(folder(p, str(v, "name"), arena), MNT_DETACH);
-    }
-    remove_tree(pod_dir(p, arena));
-    remove_tree(pod_log_dir(p, arena));
-    neap_arena_free(arena);
 }
