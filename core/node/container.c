@@ -10,7 +10,7 @@ enum {
     BACKOFF_RESET_S = 600,
     MESSAGE_MAX = 4096,
     LOG_TAIL_MAX = 2048,
-    LOG_TAIL_FILE_MAX = 16 << 20,
+    LOG_TAIL_FILE_MAX = 64 << 10,
     PULL_TOLD_MS = 1000, /* a pull's failure is told this long, then that it is tried again */
     HOOK_MS = 3600000,   /* a postStart hook has no limit of its own */
     CONFIG_RETRY_MS = 10000,
@@ -380,9 +380,8 @@ void container_start(struct container *c)
 static char *log_tail(const char *path)
 {
     struct neap_buf b = NEAP_BUF_INIT;
-    char *text = NULL, *save = NULL;
-    size_t len = 0;
-    if (neap_file_read(path, LOG_TAIL_FILE_MAX, &text, &len) < 0)
+    char *text = file_tail(path, LOG_TAIL_FILE_MAX), *save = NULL;
+    if (!text)
         return NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *p = line; /* "time stream tag text" */
@@ -414,9 +413,8 @@ static void read_message(struct container *c)
 {
     struct neap_arena *arena = neap_arena_new(0);
     const char *path = termination_path(c, arena);
-    char *text = NULL;
-    size_t len = 0;
-    if (path && neap_file_read(path, MESSAGE_MAX, &text, &len) == 0 && len)
+    char *text = path ? file_tail(path, MESSAGE_MAX) : NULL;
+    if (text && *text)
         replace(&c->exit_message, text);
     else if (c->exit_code && yyjson_equals_str(yyjson_obj_get(c->spec, "terminationMessagePolicy"),
                                                "FallbackToLogsOnError"))

@@ -328,6 +328,13 @@ int volumes_write(struct pod *p, struct neap_err *err);
 /* The folder or file of a volume on the host; NULL with an error. */
 const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena,
                         struct neap_err *err);
+/* It shows objects of the API: containers only read it. */
+bool volume_is_ours(const struct pod *p, const char *name);
+
+/* ---- subpath.c ---- */
+/* Where <sub> of <volume> is mounted for the container's <index>th mount; NULL with an error. */
+const char *subpath_mount(struct container *c, const char *volume, const char *sub, size_t index,
+                          struct neap_arena *arena, struct neap_err *err);
 
 /* ---- trees.c ---- */
 int remove_tree(const char *path);
@@ -366,6 +373,8 @@ void proxy_stop(struct neap_node *n);
 /* ---- util.c ---- */
 int64_t sysconf_cpus(void);
 int64_t node_memory(void); /* bytes */
+/* The last <max> bytes of a file, or all; NULL: it cannot be read. */
+char *file_tail(const char *path, size_t max);
 char *unbase64(const char *s, size_t len, struct neap_arena *arena, size_t *ret_len);
 
 /* ---- machine.c: what the node says of itself ---- */
