@@ -280,9 +280,10 @@ static void test_logs(void **state)
     world_pod(&w, "p", ONE);
     log_write(&w, 0, AT("39") "stdout F before\n");
     world_exit(&w, "c", 1);
-    log_write(&w, 1,
-              AT("40") "stdout F one\n" AT("41") "stdout F two\n" AT("42") "stderr F err\n" AT(
-                  "43") "stdout P part\n" AT("43") "stdout P ial\n");
+    log_write(&w, 1, AT("40") "stdout F one\n");
+    log_write(&w, 1, AT("41") "stdout F two\n");
+    log_write(&w, 1, AT("42") "stderr F err\n");
+    log_write(&w, 1, AT("43") "stdout P partial\n");
     world_pass(&w, 4);
     for (size_t i = 0; i < NEAP_ARRAY_LEN(logs); i++) {
         struct reader r;

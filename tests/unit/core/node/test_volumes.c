@@ -258,7 +258,7 @@ static void test_sub_path(void **state)
 /* A container has put a link where another one's subPath is. */
 static void test_sub_path_does_not_lead_out(void **state)
 {
-    static const char *const targets[] = {"/etc", "../../../../precious", "../../containers"};
+    static const char *const targets[] = {NULL, "../../../../precious", "../../containers"};
     (void)state;
     if (!alone)
         skip();
@@ -269,14 +269,14 @@ static void test_sub_path_does_not_lead_out(void **state)
         mkdir(precious, 0700);
         w.machine.slots[ATTACH].hold = true;
         world_pod(&w, "p", VOLUME("\"emptyDir\":{}", ",\"subPath\":\"link/new\""));
-        assert_int_equal(symlink(targets[i], in_pod(&w, "volumes/v/link")), 0);
+        const char *to = targets[i] ? targets[i] : precious; /* as a whole path */
+        assert_int_equal(symlink(to, in_pod(&w, "volumes/v/link")), 0);
         machine_release(&w.machine, ATTACH, 0);
         world_pass(&w, 1);
         assert_int_equal(w.machine.slots[CREATE].calls, 0);
         assert_string_equal(world_of(&w, "p", "c", "state.waiting.reason"),
                             "CreateContainerConfigError");
         assert_int_equal(entries(w.dir, "precious"), 0);
-        assert_int_equal(access("/etc/new", F_OK), -1);
         unlink(in_pod(&w, "volumes/v/link")); /* one that stays inside is followed */
         mkdir(in_pod(&w, "volumes/v/real"), 0700);
         assert_int_equal(symlink("real", in_pod(&w, "volumes/v/link")), 0);
