@@ -102,7 +102,7 @@ const struct neap_clock *neap_loop_clock(struct neap_loop *loop)
 
 int64_t neap_loop_now_ms(struct neap_loop *loop)
 {
-    return (int64_t)uv_now(&loop->uv);
+    return loop->manual ? neap_clock_mono(loop->clock) / 1000000 : (int64_t)uv_now(&loop->uv);
 }
 
 bool neap_loop_here(const struct neap_loop *loop)

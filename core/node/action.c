@@ -338,8 +338,8 @@ struct action *action_start(struct container *c, yyjson_val *handler, int timeou
     } else {
         v = yyjson_obj_get(handler, "sleep");
         a->timer = neap_timer_new(n->options.loop, slept, a);
-        neap_timer_start(a->timer, (uint64_t)yyjson_get_sint(yyjson_obj_get(v, "seconds")) * 1000,
-                         0);
+        neap_timer_start(a->timer,
+                         (uint64_t)seconds_ms(yyjson_get_sint(yyjson_obj_get(v, "seconds"))), 0);
     }
     return a;
 }

@@ -88,22 +88,6 @@ static void add(struct mounts *m, const char *source, const char *target, bool r
         (struct neap_runtime_mount){.source = source, .target = target, .read_only = read_only};
 }
 
-/* A path below a volume that a user names: no "..", made when it is not there. */
-static const char *sub_path(struct mounts *m, const char *base, const char *sub,
-                            struct neap_err *err)
-{
-    if (!sub || !*sub)
-        return base;
-    if (*sub == '/' || strstr(sub, "..")) {
-        neap_err_set(err, NEAP_EINVALID, "subPath \"%s\" leaves its volume", sub);
-        return NULL;
-    }
-    const char *path = neap_arena_printf(m->arena, "%s/%s", base, sub);
-    if (access(path, F_OK) != 0)
-        neap_mkdir_p(path, 0755);
-    return path;
-}
-
 static int add_volumes(struct container *c, struct mounts *m, const char *const *env,
                        struct neap_err *err)
 {
@@ -115,10 +99,13 @@ static int add_volumes(struct container *c, struct mounts *m, const char *const 
         const char *base = volume_path(c->pod, str(v, "name"), m->arena, err);
         const char *expression = str(v, "subPathExpr"), *propagation = str(v, "mountPropagation");
         const char *sub = expression ? env_expand(expression, env, m->arena) : str(v, "subPath");
-        const char *source = base ? sub_path(m, base, sub, err) : NULL;
+        const char *source =
+            base && sub && *sub ? subpath_mount(c, base, sub, i, m->arena, err) : base;
+        bool written_by_us = volume_is_ours(c->pod, str(v, "name"));
         if (!source)
             return err->code;
-        add(m, source, str(v, "mountPath"), yyjson_get_bool(yyjson_obj_get(v, "readOnly")));
+        add(m, source, str(v, "mountPath"),
+            written_by_us || yyjson_get_bool(yyjson_obj_get(v, "readOnly")));
         for (int k = 0; propagation && k < 3; k++)
             if (strcmp(propagation, modes[k]) == 0)
                 m->list[m->count - 1].propagation = k;

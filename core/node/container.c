@@ -10,9 +10,11 @@ enum {
     BACKOFF_RESET_S = 600,
     MESSAGE_MAX = 4096,
     LOG_TAIL_MAX = 2048,
-    LOG_TAIL_FILE_MAX = 16 << 20,
+    LOG_TAIL_FILE_MAX = 64 << 10,
     PULL_TOLD_MS = 1000, /* a pull's failure is told this long, then that it is tried again */
-    HOOK_MS = 3600000    /* a postStart hook has no limit of its own */
+    HOOK_MS = 3600000,   /* a postStart hook has no limit of its own */
+    CONFIG_RETRY_MS = 10000,
+    KILL_AGAIN_MS = 10000
 };
 
 static int64_t now_ms(const struct container *c)
@@ -42,7 +44,7 @@ static void field_path(const struct container *c, char out[320])
              c->name);
 }
 
-static void event(struct container *c, const char *type, const char *reason, const char *message)
+void container_event(struct container *c, const char *type, const char *reason, const char *message)
 {
     char field[320];
     field_path(c, field);
@@ -124,8 +126,8 @@ static void tell_pull_back_off(struct container *c)
     char *text = neap_asprintf("Back-off pulling image \"%s\"", image_of(c));
     char *whole =
         neap_asprintf("%s: ErrImagePull: %s", text, c->waiting_message ? c->waiting_message : "");
-    event(c, "Normal", "BackOff", text);
-    event(c, "Warning", "Failed", "Error: ImagePullBackOff");
+    container_event(c, "Normal", "BackOff", text);
+    container_event(c, "Warning", "Failed", "Error: ImagePullBackOff");
     wait_for(c, "ImagePullBackOff", whole);
     free(text);
     free(whole);
@@ -145,6 +147,12 @@ void container_step(struct container *c)
             wake_in(c, (uint64_t)(c->retry_at_ms - now_ms(c)));
         return;
     }
+    if (c->unread) { /* pod_fetched() comes here again */
+        c->unread = false;
+        refs_fetch(c->pod);
+        if (c->pod->fetching || c->state != CONTAINER_NONE)
+            return;
+    }
     if (c->state == CONTAINER_EXITED) {
         c->attempt++;
         c->restarts++;
@@ -154,14 +162,30 @@ void container_step(struct container *c)
 
 /* ---- starting ---- */
 
-static void failed(struct container *c, const char *reason, const char *message)
+/* <retry_ms> 0: ever more slowly. */
+static void failed(struct container *c, const char *reason, const char *message, uint64_t retry_ms)
 {
+    NEAP_CLEANUP_FREE char *text = neap_asprintf("Error: %s", message ? message : reason);
     c->state = CONTAINER_NONE;
     wait_for(c, reason, message);
-    event(c, "Warning", "Failed", message ? message : reason);
-    back_off(c);
+    container_event(c, "Warning", "Failed", text);
+    if (retry_ms)
+        retry_in(c, retry_ms);
+    else
+        back_off(c);
     status_changed(c->pod);
     pod_step(c->pod);
+}
+
+/* The pod has begun to end meanwhile: nothing is started for it any more. */
+static bool given_up(struct container *c)
+{
+    if (!pod_ending(c->pod))
+        return false;
+    c->state = CONTAINER_NONE;
+    wait_for(c, container_waits_as(c), NULL);
+    pod_step(c->pod);
+    return true;
 }
 
 static void post_started(void *arg, bool ok, const char *why)
@@ -175,8 +199,8 @@ static void post_started(void *arg, bool ok, const char *why)
         return;
     }
     snprintf(text, sizeof(text), "PostStartHook failed: %s", why);
-    event(c, "Warning", "FailedPostStartHook", text);
-    container_restart(c, "FailedPostStartHook");
+    container_event(c, "Warning", "FailedPostStartHook", text);
+    container_restart(c, "FailedPostStartHook", -1);
 }
 
 static void started(struct neap_op *op, int code, const char *message)
@@ -185,7 +209,7 @@ static void started(struct neap_op *op, int code, const char *message)
     char text[320];
     if (code) {
         char *copy = neap_strdup(message ? message : neap_err_name(code));
-        failed(c, "RunContainerError", copy);
+        failed(c, "RunContainerError", copy, 0);
         free(copy);
         return;
     }
@@ -194,7 +218,7 @@ static void started(struct neap_op *op, int code, const char *message)
     c->killing = c->replacing = false;
     wait_for(c, NULL, NULL);
     snprintf(text, sizeof(text), "Container started");
-    event(c, "Normal", "Started", text);
+    container_event(c, "Normal", "Started", text);
     yyjson_val *hook = neap_json_val_at(c->spec, "lifecycle.postStart");
     if (hook)
         c->hook = action_start(c, hook, HOOK_MS, post_started, c);
@@ -211,11 +235,13 @@ static void created(struct neap_op *op, int code, const char *message)
     c->op_arena = neap_arena_free(c->op_arena);
     if (code) {
         char *copy = neap_strdup(message ? message : neap_err_name(code));
-        failed(c, "CreateContainerError", copy);
+        failed(c, "CreateContainerError", copy, 0);
         free(copy);
         return;
     }
-    event(c, "Normal", "Created", "Container created");
+    if (given_up(c))
+        return;
+    container_event(c, "Normal", "Created", "Container created");
     c->op = (struct neap_op){.data = c, .done = started};
     n->options.runtime->container_start(n->runtime, c->id, &c->op);
 }
@@ -229,7 +255,8 @@ static void create(struct container *c)
     c->id = neap_asprintf("%s_%s_%u", c->pod->uid, c->name, c->attempt);
     struct neap_runtime_container_config *config = container_config(c, arena, &err);
     if (!config) {
-        failed(c, "CreateContainerConfigError", err.message);
+        c->unread = true;
+        failed(c, "CreateContainerConfigError", err.message, CONFIG_RETRY_MS);
         neap_err_done(&err);
     } else {
         c->op = (struct neap_op){.data = c, .done = created};
@@ -255,8 +282,8 @@ static bool have_image(struct container *c)
 static void pull_failed(struct container *c, const char *why)
 {
     char *text = neap_asprintf("Failed to pull image \"%s\": %s", image_of(c), why);
-    event(c, "Warning", "Failed", text);
-    event(c, "Warning", "Failed", "Error: ErrImagePull");
+    container_event(c, "Warning", "Failed", text);
+    container_event(c, "Warning", "Failed", "Error: ErrImagePull");
     free(text);
     c->state = CONTAINER_NONE;
     wait_for(c, "ErrImagePull", why);
@@ -272,6 +299,9 @@ static void pulled(struct neap_op *op, int code, const char *message)
     struct container *c = op->data;
     struct neap_node *n = c->pod->node;
     const struct neap_runtime_image *image;
+    c->pulling = false;
+    if (given_up(c))
+        return;
     if (code || !have_image(c)) {
         char *why = neap_strdup(message ? message : code ? neap_err_name(code) : "not found");
         pull_failed(c, why);
@@ -284,7 +314,7 @@ static void pulled(struct neap_op *op, int code, const char *message)
         neap_asprintf("Successfully pulled image \"%s\" in %.3fs (%.3fs including waiting). "
                       "Image size: %lld bytes.",
                       image_of(c), took, took, known ? (long long)image->size : 0LL);
-    event(c, "Normal", "Pulled", text);
+    container_event(c, "Normal", "Pulled", text);
     free(text);
     c->pull_backoff_ms = 0;
     create(c);
@@ -326,20 +356,21 @@ void container_start(struct container *c)
     if (have_image(c) && !always) {
         snprintf(text, sizeof(text), "Container image \"%s\" already present on machine",
                  image_of(c));
-        event(c, "Normal", "Pulled", text);
+        container_event(c, "Normal", "Pulled", text);
         create(c);
         return;
     }
     if (neap_streq(pull, "Never")) {
         snprintf(text, sizeof(text),
                  "Container image \"%s\" is not present with pull policy of Never", image_of(c));
-        failed(c, "ErrImageNeverPull", text);
+        failed(c, "ErrImageNeverPull", text, 0);
         return;
     }
     snprintf(text, sizeof(text), "Pulling image \"%s\"", image_of(c));
-    event(c, "Normal", "Pulling", text);
+    container_event(c, "Normal", "Pulling", text);
     c->pull_began_ms = now_ms(c);
     c->op = (struct neap_op){.data = c, .done = pulled};
+    c->pulling = true;
     n->options.runtime->image_pull(n->runtime, image_of(c), NULL, &c->op);
 }
 
@@ -349,9 +380,8 @@ void container_start(struct container *c)
 static char *log_tail(const char *path)
 {
     struct neap_buf b = NEAP_BUF_INIT;
-    char *text = NULL, *save = NULL;
-    size_t len = 0;
-    if (neap_file_read(path, LOG_TAIL_FILE_MAX, &text, &len) < 0)
+    char *text = file_tail(path, LOG_TAIL_FILE_MAX), *save = NULL;
+    if (!text)
         return NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *p = line; /* "time stream tag text" */
@@ -383,15 +413,39 @@ static void read_message(struct container *c)
 {
     struct neap_arena *arena = neap_arena_new(0);
     const char *path = termination_path(c, arena);
-    char *text = NULL;
-    size_t len = 0;
-    if (path && neap_file_read(path, MESSAGE_MAX, &text, &len) == 0 && len)
+    char *text = path ? file_tail(path, MESSAGE_MAX) : NULL;
+    if (text && *text)
         replace(&c->exit_message, text);
     else if (c->exit_code && yyjson_equals_str(yyjson_obj_get(c->spec, "terminationMessagePolicy"),
                                                "FallbackToLogsOnError"))
         message_from_log(c, arena);
     free(text);
     neap_arena_free(arena);
+}
+
+/* "1m20s", as Go writes it */
+static const char *duration(uint64_t ms, char out[24])
+{
+    unsigned s = (unsigned)(ms / 1000);
+    if (s >= 60)
+        snprintf(out, 24, "%um%us", s / 60, s % 60);
+    else
+        snprintf(out, 24, "%us", s);
+    return out;
+}
+
+static void crash_loop(struct container *c)
+{
+    const struct pod *p = c->pod;
+    back_off(c);
+    NEAP_CLEANUP_FREE char *why =
+        neap_asprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)",
+                      duration(c->backoff_ms, (char[24]){0}), c->name, p->name, p->ns, p->uid);
+    NEAP_CLEANUP_FREE char *text =
+        neap_asprintf("Back-off restarting failed container %s in pod %s_%s(%s)", c->name, p->name,
+                      p->ns, p->uid);
+    wait_for(c, "CrashLoopBackOff", why);
+    container_event(c, "Warning", "BackOff", text);
 }
 
 static void ended(struct container *c, const struct neap_runtime_container_status *s)
@@ -405,6 +459,7 @@ static void ended(struct container *c, const struct neap_runtime_container_statu
     c->signal = s->signal;
     c->oom_killed = s->oom_killed;
     c->ready = c->terminating = false;
+    c->kill_timer = neap_timer_close(c->kill_timer);
     action_cancel(c->hook);
     c->hook = NULL;
     replace(&c->exit_reason, s->reason ? s->reason : s->exit_code ? "Error" : "Completed");
@@ -416,13 +471,11 @@ static void ended(struct container *c, const struct neap_runtime_container_statu
     if (!c->pod->deleting && !c->pod->final_phase && container_wants_restart(c)) {
         if (c->changed) {
             c->retry_at_ms = 0; /* it is to end: no fault of its own */
-        } else if (c->restarts == 0 && !c->backoff_ms) {
-            c->retry_at_ms = 0; /* the first time at once */
+        } else if (!c->backoff_ms) {
+            c->retry_at_ms = 0; /* the first time at once, and after a long run */
             c->backoff_ms = BACKOFF_FIRST_MS / 2;
         } else {
-            back_off(c);
-            wait_for(c, "CrashLoopBackOff", NULL);
-            event(c, "Warning", "BackOff", "Back-off restarting failed container");
+            crash_loop(c);
         }
     }
 }
@@ -460,9 +513,10 @@ void container_adopt(struct container *c, unsigned attempt)
     if (s.state == NEAP_RUNTIME_RUNNING) {
         c->state = CONTAINER_RUNNING;
         c->started_ns = s.started_wall_ns;
-        c->startup_done = true; /* it has run through this before */
+        c->startup_done = c->was_started || !yyjson_obj_get(c->spec, "startupProbe");
         wait_for(c, NULL, NULL);
         probes_start(c);
+        c->ready = c->ready || (c->was_ready && c->startup_done); /* until its probe says more */
     } else if (s.state == NEAP_RUNTIME_CREATED) {
         c->attempt++; /* never started: made anew */
     } else {
@@ -492,7 +546,7 @@ static void pre_stopped(void *arg, bool ok, const char *why)
     c->hook = NULL;
     snprintf(text, sizeof(text), "PreStopHook failed: %s", why);
     if (!ok)
-        event(c, "Warning", "FailedPreStopHook", text);
+        container_event(c, "Warning", "FailedPreStopHook", text);
     if (c->state == CONTAINER_RUNNING)
         container_signal(c, SIGTERM);
 }
@@ -504,8 +558,8 @@ void container_terminate(struct container *c, int64_t grace_s)
         return;
     c->terminating = true;
     action_cancel(c->hook);
-    c->hook =
-        hook && grace_s > 0 ? action_start(c, hook, (int)grace_s * 1000, pre_stopped, c) : NULL;
+    c->hook = hook && grace_s > 0 ? action_start(c, hook, (int)seconds_ms(grace_s), pre_stopped, c)
+                                  : NULL;
     if (!c->hook)
         container_signal(c, SIGTERM);
 }
@@ -513,23 +567,34 @@ void container_terminate(struct container *c, int64_t grace_s)
 static void on_kill(void *arg)
 {
     struct container *c = arg;
-    c->timer = neap_timer_close(c->timer);
     if (c->state == CONTAINER_RUNNING)
         container_signal(c, SIGKILL);
+    neap_timer_start(c->kill_timer, KILL_AGAIN_MS, 0); /* should it be lost */
 }
 
-void container_restart(struct container *c, const char *why)
+void container_restart(struct container *c, const char *why, int64_t grace_s)
 {
-    yyjson_val *grace = yyjson_obj_get(c->pod->spec, "terminationGracePeriodSeconds");
-    int64_t seconds = grace ? yyjson_get_sint(grace) : 30;
+    int64_t seconds = grace_s >= 0 ? grace_s : pod_own_grace(c->pod);
     if (c->state != CONTAINER_RUNNING || c->killing)
         return;
     c->killing = true;
-    event(c, "Normal", "Killing", why);
+    container_event(c, "Normal", "Killing", why);
     container_terminate(c, seconds);
-    neap_timer_close(c->timer);
-    c->timer = neap_timer_new(c->pod->node->options.loop, on_kill, c);
-    neap_timer_start(c->timer, (uint64_t)(seconds > 0 ? seconds : 1) * 1000, 0);
+    neap_timer_close(c->kill_timer);
+    c->kill_timer = neap_timer_new(c->pod->node->options.loop, on_kill, c);
+    neap_timer_start(c->kill_timer, (uint64_t)seconds_ms(seconds > 0 ? seconds : 1), 0);
+}
+
+void container_again(struct container *c)
+{
+    if (!c->init || c->sidecar || c->state != CONTAINER_EXITED)
+        return;
+    keep_last(c);
+    c->state = CONTAINER_NONE;
+    c->attempt++;
+    c->restarts++;
+    c->retry_at_ms = 0;
+    wait_for(c, container_waits_as(c), NULL);
 }
 
 void container_free(struct container *c)
@@ -538,6 +603,7 @@ void container_free(struct container *c)
     action_cancel(c->hook);
     resources_free(c);
     neap_timer_close(c->timer);
+    neap_timer_close(c->kill_timer);
     neap_arena_free(c->op_arena);
     free(c->id);
     free(c->image_id);

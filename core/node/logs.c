@@ -25,7 +25,7 @@ struct log {
     /* the worker's between work() and done() */
     int fd;
     struct neap_buf raw, text;
-    bool at_end, begun, inside_line;
+    bool at_end, begun, inside_line, rotated;
     int code;
     /* the loop's */
     struct neap_buf ready; /* to be delivered */
@@ -105,18 +105,30 @@ static void take_records(struct log *l)
     }
 }
 
-/* The file was rotated away: goes on with the new one. */
-static bool reopened(struct log *l)
+static bool rotated_away(const struct log *l)
 {
     struct stat now, ours;
-    if (stat(l->path, &now) < 0 || fstat(l->fd, &ours) < 0 || now.st_ino == ours.st_ino)
-        return false;
+    return stat(l->path, &now) == 0 && fstat(l->fd, &ours) == 0 && now.st_ino != ours.st_ino;
+}
+
+static bool reopened(struct log *l)
+{
     int fd = open(l->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return false;
     close(l->fd);
     l->fd = fd;
     return true;
+}
+
+/* At the end of a file that was rotated away: it is read once more, for lines may have come before it was; then the
+ * new one. */
+static bool goes_on(struct log *l)
+{
+    if (!l->rotated)
+        return l->rotated = rotated_away(l);
+    l->rotated = false;
+    return reopened(l);
 }
 
 static void work(void *arg)
@@ -132,7 +144,7 @@ static void work(void *arg)
         l->at_end = true;
         return;
     }
-    l->at_end = n == 0 && !reopened(l);
+    l->at_end = n == 0 && !goes_on(l);
     if (n > 0)
         neap_buf_append(&l->raw, block, (size_t)n);
     take_records(l);
@@ -271,8 +283,9 @@ static bool parse(struct log *l, struct neap_call *c)
     l->timestamps = kubelet_query_bool(c, "timestamps");
     l->tail = kubelet_query_int(c, "tailLines");
     l->left = kubelet_query_int(c, "limitBytes");
-    if (since > 0)
-        l->since_ns = node_wall(l->node) - since * 1000000000;
+    int64_t now = node_wall(l->node);
+    if (since > 0 && since < now / 1000000000)
+        l->since_ns = now - since * 1000000000;
     l->stream = stream && strcmp(stream, "Stdout") == 0   ? 1
                 : stream && strcmp(stream, "Stderr") == 0 ? 2
                                                           : 0;

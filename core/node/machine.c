@@ -48,11 +48,12 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
 {
     struct sysinfo info;
     struct utsname u;
-    char now[32], machine_id[64], boot_id[64], os[128];
+    char now[32], since[32], machine_id[64], boot_id[64], os[128];
     const struct neap_node_options *o = &n->options;
     sysinfo(&info);
     uname(&u);
     neap_time_format(node_wall(n), now);
+    neap_time_format(n->since_ns, since);
     read_line("/etc/machine-id", machine_id, sizeof(machine_id));
     read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
     os_image(os);
@@ -63,15 +64,15 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
                         i ? "," : "", i ? "allocatable" : "capacity", cpus, memory, o->max_pods);
     neap_buf_str(out, ",\"conditions\":[");
     condition(out, "MemoryPressure", "False", "KubeletHasSufficientMemory",
-              "kubelet has sufficient memory available", now, now);
+              "kubelet has sufficient memory available", now, since);
     neap_buf_char(out, ',');
     condition(out, "DiskPressure", "False", "KubeletHasNoDiskPressure",
-              "kubelet has no disk pressure", now, now);
+              "kubelet has no disk pressure", now, since);
     neap_buf_char(out, ',');
     condition(out, "PIDPressure", "False", "KubeletHasSufficientPID",
-              "kubelet has sufficient PID available", now, now);
+              "kubelet has sufficient PID available", now, since);
     neap_buf_char(out, ',');
-    condition(out, "Ready", "True", "KubeletReady", "kubelet is posting ready status", now, now);
+    condition(out, "Ready", "True", "KubeletReady", "kubelet is posting ready status", now, since);
     neap_buf_printf(
         out,
         "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"},{\"type\":\"Hostname\","

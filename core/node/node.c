@@ -270,11 +270,13 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
     neap_list_init(&n->logs);
     neap_list_init(&n->events);
     neap_list_init(&n->notes);
+    neap_list_init(&n->orphans);
     int rc = configure(n, err);
     if (rc) {
         free(n);
         return rc;
     }
+    n->since_ns = neap_clock_wall(o->clock);
     n->lease_timer = neap_timer_new(o->loop, renew_lease, n);
     n->status_timer = neap_timer_new(o->loop, on_status_timer, n);
     n->op = (struct neap_op){.data = n, .done = runtime_started};
@@ -294,6 +296,7 @@ static void all_stopped(void *arg)
 void neap_node_free(struct neap_node *n)
 {
     pods_free(n);
+    orphans_free(n);
     events_free_all(n);
     while (!neap_list_empty(&n->notes))
         // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it sees no list_remove()
@@ -311,7 +314,15 @@ static void runtime_stopped(struct neap_op *op, int code, const char *message)
     (void)code;
     (void)message;
     struct neap_node *n = op->data;
-    neap_loop_post(n->options.loop, all_stopped, n);
+    n->let_go = true;
+    if (!n->trees)
+        neap_loop_post(n->options.loop, all_stopped, n);
+}
+
+void node_tree_removed(struct neap_node *n)
+{
+    if (--n->trees == 0 && n->let_go)
+        neap_loop_post(n->options.loop, all_stopped, n);
 }
 
 static void network_stopped(struct neap_op *op, int code, const char *message)
@@ -361,8 +372,10 @@ void node_check_stopped(struct neap_node *n)
     while (neap_map_next(&n->pods, &at, &key, &value))
         if (((struct pod *)value)->sm.state != POD_OVER)
             return;
-    if (n->removing)
+    if (!neap_list_empty(&n->orphans))
         return;
+    NEAP_CLEANUP_FREE char *pods = neap_asprintf("%s/pods", n->options.data_dir);
+    trees_unmount(pods);
     n->stopping = false; /* once */
     let_go(n);
 }
@@ -391,6 +404,6 @@ void neap_node_stop(struct neap_node *n, bool cleanup, void (*done)(void *arg), 
         p->forgotten = true; /* the API is not told: the pods come back with the cluster */
         pod_stop(p, 2);
     }
-    pods_remove_orphans(n);
+    orphans_remove(n);
     node_check_stopped(n);
 }

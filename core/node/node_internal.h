@@ -61,10 +61,14 @@ struct container {
     uint64_t backoff_ms, pull_backoff_ms;
     int64_t retry_at_ms; /* on the loop's clock; 0: now */
     int64_t pull_began_ms, pull_told_ms;
-    struct neap_timer *timer;
+    struct neap_timer *timer, *kill_timer;
     struct probe probes[PROBE_TYPES];
     struct action *hook; /* postStart or preStop under way */
     bool ready, startup_done, killing, terminating;
+    bool pulling;   /* its image: a pod that ends does not wait for that */
+    bool unread;    /* what it refers to was not there: read again before the next try */
+    bool was_ready; /* the API's word of it, when we came */
+    bool was_started;
     yyjson_doc *allocated, *actual; /* resources granted; in force, NULL: what is granted */
 };
 
@@ -78,6 +82,16 @@ enum pod_state {
     POD_STOPPING, /* containers get their signals */
     POD_CLEANING, /* sandbox, address and volumes are being taken away */
     POD_OVER,     /* nothing is left but files: finished, or waiting for the API to forget it */
+};
+
+enum pod_condition {
+    CONDITION_STARTABLE, /* PodReadyToStartContainers */
+    CONDITION_INITIALIZED,
+    CONDITION_READY,
+    CONDITION_CONTAINERS,
+    CONDITION_RESIZE_PENDING,
+    CONDITION_RESIZING,
+    CONDITIONS
 };
 
 struct pod {
@@ -104,13 +118,17 @@ struct pod {
     struct neap_list asked; /* struct ref: of refs, under way */
     unsigned fetching;
     char *fetch_error;
-    struct neap_timer *timer, *grace_timer, *refresh_timer, *hold_timer;
+    struct neap_timer *timer, *grace_timer, *refresh_timer, *hold_timer, *deadline_timer;
+    struct neap_timer *status_timer; /* running: the API refused, it is asked again then */
+    uint64_t status_backoff_ms;
     bool deleting, forgotten; /* forgotten: the API no longer has it */
     bool renewing;            /* its sandbox was lost: made again when the rest of it is gone */
     int64_t generation;       /* of doc */
     bool dropped;             /* it is freed soon */
     bool settled;             /* it was over when we came: its status is not ours to write again */
     bool has_sandbox;         /* one was found when we came */
+    bool unread;              /* adopted, and its references are not read yet */
+    bool absent;              /* the API does not know it, though the watch has not said so */
     int64_t grace_s, stop_deadline_ms;
     bool killed;
     unsigned clean_step; /* how far taking away has come */
@@ -118,6 +136,10 @@ struct pod {
     char *sent_status;
     struct status_write *sending;
     bool status_dirty, final_sent, deadline_exceeded;
+    struct {
+        bool known, is;
+        int64_t since_ns;
+    } conditions[CONDITIONS]; /* kept here: what the API shows may be of an earlier write */
     /* in-place resize: why it is not granted, why it is not done yet; NULL: it is, or there is none */
     const char *resize_pending, *resize_error;
     char *resize_pending_text, *resize_error_text;
@@ -140,7 +162,10 @@ struct neap_node {
     struct neap_reflector *pods_watch, *services_watch, *slices_watch;
     struct neap_timer *lease_timer, *status_timer;
     bool registered, lease_made, stopping, cleaning, synced;
-    unsigned removing; /* sandboxes that no pod owns, being taken away */
+    struct neap_list orphans; /* sandboxes that no pod owns, being taken away */
+    unsigned trees;           /* folders being removed, on the pool */
+    bool let_go;              /* all else has stopped */
+    int64_t since_ns;         /* when it became ready */
     void (*ready)(void *arg, const struct neap_err *err);
     void *ready_arg;
     void (*stopped)(void *arg);
@@ -155,6 +180,7 @@ struct neap_node {
 void node_request(struct neap_node *n, struct neap_request *r);
 int64_t node_wall(const struct neap_node *n);
 void node_check_stopped(struct neap_node *n);
+void node_tree_removed(struct neap_node *n);
 /* A request that nobody waits for. Takes <body>, copies <ns> and <name>; the other texts are constants. */
 struct node_note {
     enum neap_verb verb; /* a patch is a strategic merge */
@@ -189,14 +215,26 @@ void host_ports_changed(struct pod *p);
 
 /* ---- pods.c ---- */
 int pods_watch(struct neap_node *n);
-/* Takes away every sandbox that no pod owns; node_check_stopped() when that is done. */
-void pods_remove_orphans(struct neap_node *n);
 struct pod *pod_by_container(struct neap_node *n, const char *id, struct container **ret);
 struct pod *pod_by_name(struct neap_node *n, const char *ns, const char *name);
 void pods_free(struct neap_node *n);
 
-/* ---- pod.c ---- */
+/* ---- pod_make.c ---- */
 struct pod *pod_new(struct neap_node *n, struct neap_object *o);
+/* p->object is another one: what may change of a spec is taken over. */
+void pod_respec(struct pod *p);
+void pod_free(struct pod *p);
+
+/* ---- pod_end.c ---- */
+void pod_stopping(struct pod *p);
+void pod_clean(struct pod *p);
+int64_t pod_own_grace(const struct pod *p);
+/* Seconds as a user may write them, in milliseconds that can be reckoned with. */
+int64_t seconds_ms(int64_t seconds);
+
+/* ---- pod.c ---- */
+extern const struct neap_sm_state pod_states[];
+enum { POD_RETRY_MAX_MS = 30000 }; /* of a step that failed */
 void pod_update(struct pod *p, struct neap_object *o);
 void pod_forget(struct pod *p);
 /* The runtime says that something is wrong with its sandbox. */
@@ -204,7 +242,11 @@ void pod_sandbox_changed(struct pod *p);
 /* Looks at everything and does what is next. */
 void pod_step(struct pod *p);
 void pod_stop(struct pod *p, int64_t grace_s);
-void pod_free(struct pod *p);
+/* It is deleted, or has ended by itself. */
+bool pod_ending(const struct pod *p);
+void pod_set_failure(struct pod *p, const char *text);
+void pod_retry_later(struct pod *p, uint64_t max_ms);
+void pod_retry_done(struct pod *p);
 /* The reads of refs_fetch() have ended, well or not. */
 void pod_fetched(struct pod *p);
 void pod_finish(struct pod *p, const char *phase, const char *reason, const char *message);
@@ -218,7 +260,13 @@ void container_changed(struct container *c);
 void container_signal(struct container *c, int signum);
 /* Its end begins: the preStop hook, then SIGTERM. Whoever calls sees to SIGKILL. */
 void container_terminate(struct container *c, int64_t grace_s);
-void container_restart(struct container *c, const char *why);
+/* <grace_s> -1: the pod's. */
+void container_restart(struct container *c, const char *why, int64_t grace_s);
+/* An init container that has done its work does it again, in the pod's next sandbox. */
+void container_again(struct container *c);
+/* An event about the container. */
+void container_event(struct container *c, const char *type, const char *reason,
+                     const char *message);
 void container_free(struct container *c);
 bool container_wants_restart(const struct container *c);
 void container_adopt(struct container *c, unsigned attempt);
@@ -280,8 +328,28 @@ int volumes_write(struct pod *p, struct neap_err *err);
 /* The folder or file of a volume on the host; NULL with an error. */
 const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena,
                         struct neap_err *err);
-void volumes_remove(struct pod *p);
+/* It shows objects of the API: containers only read it. */
+bool volume_is_ours(const struct pod *p, const char *name);
+
+/* ---- subpath.c ---- */
+/* Where <sub> of <volume> is mounted for the container's <index>th mount; NULL with an error. */
+const char *subpath_mount(struct container *c, const char *volume, const char *sub, size_t index,
+                          struct neap_arena *arena, struct neap_err *err);
+
+/* ---- trees.c ---- */
 int remove_tree(const char *path);
+/* Nothing is mounted below it any more. */
+void trees_unmount(const char *path);
+/* Unmounts and removes the folders and logs of a pod, on the pool. <log_dir> NULL: it is looked for. */
+void trees_remove_pod(struct neap_node *n, const char *uid, const char *log_dir);
+/* Those of pods that neither the API nor the runtime has. */
+void trees_sweep(struct neap_node *n);
+
+/* ---- orphan.c ---- */
+/* Takes away every sandbox that no pod owns; node_check_stopped() when that is done. */
+void orphans_remove(struct neap_node *n);
+bool orphan_known(const struct neap_node *n, const char *uid);
+void orphans_free(struct neap_node *n);
 
 /* ---- probe.c ---- */
 void probes_start(struct container *c);
@@ -307,6 +375,8 @@ void proxy_stop(struct neap_node *n);
 /* ---- util.c ---- */
 int64_t sysconf_cpus(void);
 int64_t node_memory(void); /* bytes */
+/* The last <max> bytes of a file, or all; NULL: it cannot be read. */
+char *file_tail(const char *path, size_t max);
 char *unbase64(const char *s, size_t len, struct neap_arena *arena, size_t *ret_len);
 
 /* ---- machine.c: what the node says of itself ---- */

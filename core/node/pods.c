@@ -19,66 +19,6 @@ static void on_pod(void *arg, enum neap_event_type type, struct neap_object *o)
     pod_update(p, o);
 }
 
-/* ---- sandboxes that no pod of the API owns are taken away ---- */
-
-struct orphan {
-    struct neap_op op;
-    struct neap_node *node;
-    char *id;
-    int step;
-};
-
-static void orphan_next(struct neap_op *op, int code, const char *message)
-{
-    struct orphan *x = op->data;
-    struct neap_node *n = x->node;
-    if (code)
-        NEAP_WARN("agent", "a pod that is gone could not be removed", "uid=%s err=%s", x->id,
-                  neap_log_quote(message ? message : ""));
-    x->op = (struct neap_op){.data = x, .done = orphan_next};
-    switch (x->step++) {
-    case 0:
-        n->options.runtime->sandbox_stop(n->runtime, x->id, &x->op);
-        return;
-    case 1:
-        n->options.runtime->sandbox_remove(n->runtime, x->id, &x->op);
-        return;
-    default:
-        n->removing--;
-        free(x->id);
-        free(x);
-        node_check_stopped(n);
-    }
-}
-
-static void found_sandbox(void *arg, const struct neap_runtime_sandbox_status *s)
-{
-    struct neap_node *n = arg;
-    if (neap_map_get(&n->pods, s->id))
-        return;
-    struct orphan *x = neap_calloc(1, sizeof(*x));
-    x->node = n;
-    x->id = neap_strdup(s->id);
-    x->op = (struct neap_op){.data = x, .done = orphan_next};
-    n->removing++;
-    NEAP_INFO("agent", "removing a pod that is gone", "uid=%s", s->id);
-    if (n->options.network)
-        n->options.network->detach(n->network, x->id, &x->op);
-    else
-        orphan_next(&x->op, 0, NULL);
-}
-
-static void found_container(void *arg, const struct neap_runtime_container_status *s)
-{
-    (void)arg;
-    (void)s;
-}
-
-void pods_remove_orphans(struct neap_node *n)
-{
-    n->options.runtime->list(n->runtime, found_sandbox, found_container, n);
-}
-
 static void on_synced(void *arg, uint64_t revision)
 {
     struct neap_node *n = arg;
@@ -86,7 +26,8 @@ static void on_synced(void *arg, uint64_t revision)
     if (n->synced)
         return;
     n->synced = true;
-    pods_remove_orphans(n);
+    orphans_remove(n);
+    trees_sweep(n);
 }
 
 static void failed(void *arg, const struct neap_err *err)

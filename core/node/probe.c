@@ -31,7 +31,7 @@ static void passed(struct probe *b)
         for (int t = PROBE_LIVENESS; t < PROBE_TYPES; t++)
             if (c->probes[t].timer)
                 schedule(&c->probes[t],
-                         (uint64_t)number(&c->probes[t], "initialDelaySeconds", 0) * 1000);
+                         (uint64_t)seconds_ms(number(&c->probes[t], "initialDelaySeconds", 0)));
         c->ready = !c->probes[PROBE_READINESS].timer;
     } else if (b->type == PROBE_READINESS) {
         c->ready = true;
@@ -45,7 +45,7 @@ static void failed(struct probe *b, const char *why)
     char text[700];
     b->successes = 0;
     snprintf(text, sizeof(text), "%s probe failed: %s", words[b->type], why);
-    node_event(c->pod, "Warning", "Unhealthy", NULL, text);
+    container_event(c, "Warning", "Unhealthy", text);
     if (++b->failures < (unsigned)number(b, "failureThreshold", 3))
         return;
     if (b->type == PROBE_READINESS) {
@@ -56,7 +56,7 @@ static void failed(struct probe *b, const char *why)
     snprintf(text, sizeof(text), "Container %s failed %s probe, will be restarted", c->name,
              b->type == PROBE_STARTUP ? "startup" : "liveness");
     b->failures = 0;
-    container_restart(c, text);
+    container_restart(c, text, number(b, "terminationGracePeriodSeconds", -1));
 }
 
 static void over(void *arg, bool ok, const char *why)
@@ -67,7 +67,7 @@ static void over(void *arg, bool ok, const char *why)
         passed(b);
     else
         failed(b, why);
-    schedule(b, (uint64_t)number(b, "periodSeconds", 10) * 1000);
+    schedule(b, (uint64_t)seconds_ms(number(b, "periodSeconds", 10)));
 }
 
 /* ---- life ---- */
@@ -80,7 +80,7 @@ static void on_timer(void *arg)
         return;
     if (b->type != PROBE_STARTUP && !c->startup_done)
         return; /* begins when the startup probe is through */
-    b->action = action_start(c, b->spec, (int)number(b, "timeoutSeconds", 1) * 1000, over, b);
+    b->action = action_start(c, b->spec, (int)seconds_ms(number(b, "timeoutSeconds", 1)), over, b);
 }
 
 void probes_start(struct container *c)
@@ -94,7 +94,7 @@ void probes_start(struct container *c)
             continue;
         b->timer = neap_timer_new(c->pod->node->options.loop, on_timer, b);
         if (t == PROBE_STARTUP || c->startup_done)
-            schedule(b, (uint64_t)number(b, "initialDelaySeconds", 0) * 1000);
+            schedule(b, (uint64_t)seconds_ms(number(b, "initialDelaySeconds", 0)));
     }
     c->ready = c->startup_done && !c->probes[PROBE_READINESS].spec;
 }

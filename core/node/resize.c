@@ -211,7 +211,7 @@ static void restart(struct container *c)
     char text[320];
     snprintf(text, sizeof(text), "Container %s resize requires restart", c->name);
     c->changed = c->replacing = true;
-    container_restart(c, text);
+    container_restart(c, text, -1);
 }
 
 /* Writes one container's limits; false: there is nothing to write. */

@@ -2,7 +2,7 @@
  * status is written, then the object is deleted, with the uid as precondition. */
 #include "node_internal.h"
 
-enum { STATUS_RETRY_MS = 1000, REPLACE_HOLD_MS = 1000 };
+enum { STATUS_RETRY_MS = 1000, STATUS_RETRY_MAX_MS = 30000, REPLACE_HOLD_MS = 1000 };
 
 static void time_member(struct neap_buf *b, const char *name, int64_t ns)
 {
@@ -89,11 +89,12 @@ static void container_status(struct container *c, struct neap_buf *b)
                    c->last_finished_ns, c->last_id);
     else
         neap_buf_str(b, "{}");
-    neap_buf_printf(
-        b, ",\"ready\":%s,\"restartCount\":%u,\"image\":\"%s\",\"imageID\":\"%s\",\"started\":%s",
-        c->ready || done_init ? "true" : "false", c->restarts,
-        c->image_name ? c->image_name : image, c->image_id ? c->image_id : "",
-        c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
+    const char *name = c->image_name ? c->image_name : image ? image : "";
+    neap_buf_printf(b, ",\"ready\":%s,\"restartCount\":%u,\"image\":",
+                    c->ready || done_init ? "true" : "false", c->restarts);
+    neap_buf_json_string(b, name, strlen(name)); /* any text is an image's name */
+    neap_buf_printf(b, ",\"imageID\":\"%s\",\"started\":%s", c->image_id ? c->image_id : "",
+                    c->state == CONTAINER_RUNNING && c->startup_done ? "true" : "false");
     if (c->id && c->state != CONTAINER_NONE && c->state != CONTAINER_STARTING)
         neap_buf_printf(b, ",\"containerID\":\"neap://%s\"", c->id);
     if (!c->ephemeral)
@@ -195,20 +196,40 @@ static bool gates_open(struct pod *p, yyjson_val *root, struct neap_buf *why)
     return open;
 }
 
-static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const char *type,
+static const char *const condition_names[] = {
+    "PodReadyToStartContainers", "Initialized",      "Ready",
+    "ContainersReady",           "PodResizePending", "PodResizeInProgress"};
+
+/* When it became what it is. */
+static void transition(struct pod *p, yyjson_val *old, enum pod_condition which, bool is,
+                       char out[32])
+{
+    const char *status = yyjson_get_str(yyjson_obj_get(old, "status"));
+    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
+    if (!p->conditions[which].known) { /* from before a restart of the agent */
+        p->conditions[which].is = neap_streq(status, "True");
+        p->conditions[which].known =
+            since && neap_time_parse(since, strlen(since), &p->conditions[which].since_ns);
+    }
+    if (!p->conditions[which].known || p->conditions[which].is != is) {
+        p->conditions[which].known = true;
+        p->conditions[which].is = is;
+        p->conditions[which].since_ns = node_wall(p->node);
+    }
+    neap_time_format(p->conditions[which].since_ns, out);
+}
+
+static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, enum pod_condition which,
                       bool ok, const char *reason, const char *message)
 {
-    yyjson_val *old = old_condition(root, type);
-    const char *status = ok ? "True" : "False";
-    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
-    char now[32];
-    neap_time_format(node_wall(p->node), now);
-    if (!yyjson_equals_str(yyjson_obj_get(old, "status"), status) || !since)
-        since = now;
+    yyjson_val *old = old_condition(root, condition_names[which]);
+    char since[32];
+    transition(p, old, which, ok, since);
     neap_buf_printf(
         b,
         "%s{\"type\":\"%s\",\"status\":\"%s\",\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\"",
-        b->data[b->len - 1] == '[' ? "" : ",", type, status, since);
+        b->data[b->len - 1] == '[' ? "" : ",", condition_names[which], ok ? "True" : "False",
+        since);
     if (!ok) {
         text_member(b, "reason", reason);
         text_member(b, "message", message);
@@ -221,21 +242,20 @@ static void condition(struct pod *p, yyjson_val *root, struct neap_buf *b, const
 }
 
 /* One that is there only while it is true. */
-static void passing(yyjson_val *root, struct neap_buf *b, const char *type, bool is,
-                    const char *reason, const char *message, struct neap_node *n)
+static void passing(struct pod *p, yyjson_val *root, struct neap_buf *b, enum pod_condition which,
+                    bool is, const char *reason, const char *message)
 {
-    yyjson_val *old = old_condition(root, type);
-    const char *since = yyjson_get_str(yyjson_obj_get(old, "lastTransitionTime"));
-    char now[32];
+    yyjson_val *old = old_condition(root, condition_names[which]);
+    char since[32];
+    transition(p, old, which, is, since);
     if (!is && old)
-        neap_buf_printf(b, ",{\"type\":\"%s\",\"$patch\":\"delete\"}", type);
+        neap_buf_printf(b, ",{\"type\":\"%s\",\"$patch\":\"delete\"}", condition_names[which]);
     if (!is)
         return;
-    neap_time_format(node_wall(n), now);
     neap_buf_printf(b,
                     ",{\"type\":\"%s\",\"status\":\"True\",\"lastProbeTime\":null,"
                     "\"lastTransitionTime\":\"%s\",\"observedGeneration\":%lld",
-                    type, since ? since : now,
+                    condition_names[which], since,
                     (long long)yyjson_get_sint(neap_json_val_at(root, "metadata.generation")));
     if (reason) {
         text_member(b, "reason", reason);
@@ -287,17 +307,17 @@ static void conditions(struct pod *p, yyjson_val *root, struct neap_buf *b)
     names_text(p, "incomplete", uninitialized, &init);
     const char *reason = end ? end : "ContainersNotReady", *why = end ? "" : text.data;
     neap_buf_str(b, ",\"conditions\":[");
-    condition(p, root, b, "PodReadyToStartContainers", sandbox, NULL, NULL);
-    condition(p, root, b, "Initialized", initialized(p), "ContainersNotInitialized", init.data);
+    condition(p, root, b, CONDITION_STARTABLE, sandbox, NULL, NULL);
+    condition(p, root, b, CONDITION_INITIALIZED, initialized(p), "ContainersNotInitialized",
+              init.data);
     if (containers && !open)
-        condition(p, root, b, "Ready", false, "ReadinessGatesNotReady", gates.data);
+        condition(p, root, b, CONDITION_READY, false, "ReadinessGatesNotReady", gates.data);
     else
-        condition(p, root, b, "Ready", containers, reason, why);
-    condition(p, root, b, "ContainersReady", containers, reason, why);
-    passing(root, b, "PodResizePending", p->resize_pending, p->resize_pending,
-            p->resize_pending_text, p->node);
-    passing(root, b, "PodResizeInProgress", p->resizing, p->resize_error, p->resize_error_text,
-            p->node);
+        condition(p, root, b, CONDITION_READY, containers, reason, why);
+    condition(p, root, b, CONDITION_CONTAINERS, containers, reason, why);
+    passing(p, root, b, CONDITION_RESIZE_PENDING, p->resize_pending, p->resize_pending,
+            p->resize_pending_text);
+    passing(p, root, b, CONDITION_RESIZING, p->resizing, p->resize_error, p->resize_error_text);
     neap_buf_char(b, ']');
     neap_buf_done(&text);
     neap_buf_done(&init);
@@ -382,31 +402,52 @@ static void write_free(struct status_write *w)
     free(w);
 }
 
+static void on_ask_again(void *arg)
+{
+    struct pod *p = arg;
+    p->status_timer = neap_timer_close(p->status_timer);
+    status_changed(p);
+    pod_step(p);
+}
+
+/* Nothing is written before. */
+static void ask_later(struct pod *p, uint64_t first_ms)
+{
+    p->status_backoff_ms = p->status_backoff_ms ? p->status_backoff_ms * 2 : first_ms;
+    if (p->status_backoff_ms > STATUS_RETRY_MAX_MS)
+        p->status_backoff_ms = STATUS_RETRY_MAX_MS;
+    if (!p->status_timer)
+        p->status_timer = neap_timer_new(p->node->options.loop, on_ask_again, p);
+    neap_timer_start(p->status_timer, p->status_backoff_ms, 0);
+}
+
 static void answered(struct neap_request *r, const struct neap_reply *reply)
 {
     struct status_write *w = r->data;
     struct pod *p = w->pod;
-    bool gone = reply->code == NEAP_ENOTFOUND || reply->code == NEAP_ECONFLICT;
+    bool gone = w->deletion && (reply->code == NEAP_ENOTFOUND || reply->code == NEAP_ECONFLICT);
     p->sending = NULL;
     if (reply->code == 0 && !w->deletion) {
         free(p->sent_status);
         p->sent_status = w->body;
         w->body = NULL;
         p->final_sent = p->final_sent || w->final;
+        p->status_backoff_ms = 0;
     } else if (reply->code && !gone) {
         p->status_dirty = true;
         NEAP_WARN("agent", "status not accepted", "pod=%s err=%s", p->key,
                   neap_log_quote(reply->err ? reply->err->message : ""));
     }
-    if (gone && w->deletion)
-        p->forgotten = true;
-    bool failed = reply->code && !gone;
-    bool deletion = w->deletion;
+    p->forgotten = p->forgotten || gone;
+    p->absent = p->absent || reply->code == NEAP_ENOTFOUND;
+    bool failed = reply->code && !gone, deletion = w->deletion;
     write_free(w);
-    if (failed) {
-        neap_timer_start(p->timer, STATUS_RETRY_MS, 0);
+    if (failed)
+        ask_later(p, STATUS_RETRY_MS);
+    else if (deletion && !gone)
+        ask_later(p, STATUS_RETRY_MAX_MS); /* it goes when its finalizers do: the watch tells */
+    if (failed && !p->forgotten && !(p->absent && p->sm.state == POD_STOPPING))
         return;
-    }
     if (deletion || p->forgotten || p->sm.state == POD_STOPPING)
         pod_step(p); /* the watch tells that it is gone; a stopping pod waits for its status */
     else
@@ -519,7 +560,7 @@ void status_changed(struct pod *p)
     if (p->forgotten || p->node->stopping || is_held(p))
         return;
     p->hold_timer = neap_timer_close(p->hold_timer);
-    if (p->sending) {
+    if (p->sending || p->status_timer) {
         p->status_dirty = true;
         return;
     }
@@ -538,7 +579,7 @@ void status_free(struct pod *p)
 
 bool status_settled(struct pod *p)
 {
-    if (p->forgotten || p->node->stopping)
+    if (p->forgotten || p->absent || p->node->stopping)
         return true;
     char *body = p->sending ? NULL : make(p);
     bool same = body && neap_streq(body, p->sent_status);

@@ -1,6 +1,8 @@
 /* Small things. */
 #include "node_internal.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -14,6 +16,24 @@ int64_t node_memory(void)
 {
     struct sysinfo info;
     return sysinfo(&info) == 0 ? (int64_t)info.totalram * info.mem_unit : 0;
+}
+
+char *file_tail(const char *path, size_t max)
+{
+    struct stat st;
+    size_t have = 0;
+    NEAP_CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return NULL;
+    off_t from = st.st_size > (off_t)max ? st.st_size - (off_t)max : 0;
+    char *text = neap_malloc(max + 1);
+    for (ssize_t n; have < max; have += (size_t)n) {
+        n = pread(fd, text + have, max - have, from + (off_t)have);
+        if (n <= 0)
+            break;
+    }
+    text[have] = '\0';
+    return text;
 }
 
 static int digit(char c)

@@ -26,30 +26,6 @@ static int64_t fs_group(const struct pod *p)
     return v ? yyjson_get_sint(v) : -1;
 }
 
-/* ---- trees ---- */
-
-static int remove_at(int dir, const char *name)
-{
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return -errno;
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d)
-        return -errno;
-    for (struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            remove_at(fd, e->d_name);
-    closedir(d);
-    return unlinkat(dir, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
-}
-
-int remove_tree(const char *path)
-{
-    return remove_at(AT_FDCWD, path);
-}
-
 /* ---- files of a volume ---- */
 
 struct files {
@@ -63,10 +39,19 @@ struct files {
     size_t count, cap;
 };
 
+/* ".." as an element: "a..b" is a name like others. */
+static bool has_dots(const char *path)
+{
+    for (const char *p = path; *p; p += strcspn(p, "/"), p += *p == '/')
+        if (p[0] == '.' && p[1] == '.' && (p[2] == '/' || p[2] == '\0'))
+            return true;
+    return false;
+}
+
 static int add_file(struct files *f, const char *path, const void *data, size_t len, int mode,
                     struct neap_err *err)
 {
-    if (!path || !*path || *path == '/' || strstr(path, ".."))
+    if (!path || !*path || *path == '/' || has_dots(path))
         return neap_err_set(err, NEAP_EINVALID, "\"%s\" is no path within a volume",
                             path ? path : "");
     if (f->count == f->cap) {
@@ -216,8 +201,11 @@ static size_t count_files(const char *dir)
 {
     size_t n = 0;
     DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
+    for (struct dirent *e; d && (e = readdir(d));) {
+        NEAP_CLEANUP_FREE char *path = neap_asprintf("%s/%s", dir, e->d_name);
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            n += e->d_type == DT_DIR ? count_files(path) : 1;
+    }
     if (d)
         closedir(d);
     return n;
@@ -250,11 +238,15 @@ static int write_one(const char *root, const char *path, const void *data, size_
     int fd = open(full, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    bool ok = write(fd, data, len) == (ssize_t)len && fchmod(fd, (mode_t)mode) == 0 &&
+    ssize_t n = write(fd, data, len);
+    if (n >= 0 && n < (ssize_t)len)
+        n = write(fd, (const char *)data + n, len - (size_t)n) < 0 ? -1 : n; /* why not all of it */
+    bool ok = n >= 0 && fchmod(fd, (mode_t)mode) == 0 &&
               (group < 0 || (fchown(fd, (uid_t)-1, (gid_t)group) == 0 &&
                              fchmod(fd, (mode_t)(mode | 0040)) == 0));
+    rc = ok ? 0 : -errno;
     close(fd);
-    return ok ? 0 : -EIO;
+    return rc;
 }
 
 /* Links of the first path element, so that names stand where the container looks. */
@@ -314,8 +306,8 @@ static int write_files(struct pod *p, const char *dir, const struct files *f, st
         return neap_err_errno(err, errno, "%s", data);
     link_names(dir, f);
     unlink_gone(dir);
-    if (n > 0) {
-        old[n] = '\0';
+    old[n > 0 ? n : 0] = '\0';
+    if (n > 0 && !strchr(old, '/')) { /* one of ours */
         snprintf(temp, sizeof(temp), "%s/%.200s", dir, old);
         remove_tree(temp);
     }
@@ -324,16 +316,24 @@ static int write_files(struct pod *p, const char *dir, const struct files *f, st
 
 /* ---- kinds of volumes ---- */
 
+/* A try before may have made the folder only, or the machine has started anew. */
+static bool mounted(const char *dir)
+{
+    struct stat own, parent;
+    NEAP_CLEANUP_FREE char *up = neap_asprintf("%s/..", dir);
+    return lstat(dir, &own) == 0 && lstat(up, &parent) == 0 && own.st_dev != parent.st_dev;
+}
+
 static int empty_dir(struct pod *p, const char *dir, yyjson_val *source, struct neap_err *err)
 {
     char options[64] = "mode=0777";
-    bool there = access(dir, F_OK) == 0;
+    bool there = access(dir, F_OK) == 0, memory = neap_streq(str(source, "medium"), "Memory");
     int rc = neap_mkdir_p(dir, 0777);
     if (rc < 0)
         return neap_err_errno(err, -rc, "%s", dir);
-    if (there)
+    if (there && (!memory || mounted(dir)))
         return 0;
-    if (neap_streq(str(source, "medium"), "Memory")) {
+    if (memory) {
         const char *limit = str(source, "sizeLimit");
         int64_t bytes = 0;
         if (limit && neap_quantity_value(limit, strlen(limit), &bytes))
@@ -353,7 +353,9 @@ static int host_path(yyjson_val *source, struct neap_err *err)
     struct stat st;
     if (!path)
         return neap_err_set(err, NEAP_EINVALID, "hostPath without a path");
-    if (neap_streq(type, "DirectoryOrCreate"))
+    /* without a type a runtime makes what is missing a folder */
+    if (neap_streq(type, "DirectoryOrCreate") ||
+        ((!type || !*type) && access(path, F_OK) != 0 && errno == ENOENT))
         neap_mkdir_p(path, 0755);
     else if (neap_streq(type, "FileOrCreate")) {
         int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
@@ -419,6 +421,20 @@ int volumes_write(struct pod *p, struct neap_err *err)
     return rc;
 }
 
+bool volume_is_ours(const struct pod *p, const char *name)
+{
+    static const char *const kinds[] = {"configMap", "secret", "downwardAPI", "projected"};
+    size_t i, n;
+    yyjson_val *v;
+    yyjson_arr_foreach(yyjson_obj_get(p->spec, "volumes"), i, n, v)
+    {
+        for (size_t k = 0; neap_streq(str(v, "name"), name) && k < NEAP_ARRAY_LEN(kinds); k++)
+            if (yyjson_obj_get(v, kinds[k]))
+                return true;
+    }
+    return false;
+}
+
 const char *volume_path(struct pod *p, const char *name, struct neap_arena *arena,
                         struct neap_err *err)
 {
@@ -433,19 +449,4 @@ const char *volume_path(struct pod *p, const char *name, struct neap_arena *aren
     }
     neap_err_set(err, NEAP_ENOTFOUND, "no volume \"%s\"", name ? name : "");
     return NULL;
-}
-
-void volumes_remove(struct pod *p)
-{
-    struct neap_arena *arena = neap_arena_new(0);
-    size_t i, n;
-    yyjson_val *v;
-    yyjson_arr_foreach(yyjson_obj_get(p->spec, "volumes"), i, n, v)
-    {
-        if (neap_streq(neap_json_val_str_at(v, "emptyDir.medium"), "Memory"))
-            umount2(folder(p, str(v, "name"), arena), MNT_DETACH);
-    }
-    remove_tree(pod_dir(p, arena));
-    remove_tree(pod_log_dir(p, arena));
-    neap_arena_free(arena);
 }

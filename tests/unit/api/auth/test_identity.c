@@ -242,8 +242,10 @@ static int act_as(struct auth_fixture *x, const char *group, const struct neap_h
                   struct neap_identity **ret)
 {
     struct neap_err err = NEAP_ERR_INIT;
+    const struct neap_call call = {
+        .verb = NEAP_NONRESOURCE, .method = "GET", .path = "/version", .headers = headers};
     *ret = user("alice", group);
-    int rc = neap_auth_impersonate(x->auth, headers, ret, &err);
+    int rc = neap_auth_impersonate(x->auth, &call, ret, &err);
     neap_err_done(&err);
     return rc;
 }

@@ -134,6 +134,7 @@ static void test_manual_timers_run_by_the_clock_given(void **state)
     while (neap_loop_fire(loop))
         continue;
     assert_string_equal(o.names, "12");
+    assert_true(neap_loop_now_ms(loop) == 20); /* the clock's too */
     assert_false(neap_timer_active(a) || neap_timer_active(never));
     now += 10000000; /* the repetition */
     assert_true(neap_loop_fire(loop));
