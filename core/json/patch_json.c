@@ -105,14 +105,12 @@ static int op_add(struct patch *p, const char *pointer, yyjson_mut_val *value, b
     size_t len, i;
     if (!*pointer) {
         *p->target = value;
-        return 0;
+        return replace ? 0 : refuse(p, "the whole can only be replaced");
     }
     yyjson_mut_val *c = container(p, pointer, token, &len);
     if (!c)
         return refuse(p, "missing parent");
-    if (replace && !child(c, token, len))
-        return refuse(p, "missing value");
-    if (yyjson_mut_is_obj(c)) {
+    if (yyjson_mut_is_obj(c)) { /* replacing an absent key adds it: so does upstream's library */
         yyjson_mut_obj_put(c, yyjson_mut_strncpy(p->doc, token, len), value);
         return 0;
     }
@@ -151,9 +149,20 @@ static int too_deep(struct patch *p)
                         NEAP_JSON_DEPTH_MAX);
 }
 
+/* What is absent from a map is null to upstream's library, which reads it without asking. */
+static yyjson_mut_val *absent_is_null(struct patch *p, const char *pointer)
+{
+    char token[POINTER_TOKEN_MAX];
+    size_t len;
+    yyjson_mut_val *v = lookup(p, pointer);
+    if (v || !*pointer)
+        return v;
+    return yyjson_mut_is_obj(container(p, pointer, token, &len)) ? yyjson_mut_null(p->doc) : NULL;
+}
+
 static int op_copy(struct patch *p, const char *from, const char *to)
 {
-    yyjson_mut_val *v = lookup(p, from);
+    yyjson_mut_val *v = absent_is_null(p, from);
     if (!v)
         return refuse(p, "nothing to copy");
     if (neap_json_deeper_than(v, NEAP_JSON_DEPTH_MAX))
@@ -178,11 +187,10 @@ static int apply(struct patch *p, yyjson_mut_val *op)
     if (!name || !path)
         return refuse(p, "no op or path");
     if (strcmp(name, "test") == 0) {
-        yyjson_mut_val *v = lookup(p, path);
-        bool want_null = !value || yyjson_mut_is_null(value);
-        if (!v ? !want_null || *path == '\0' : !neap_json_equal(v, value))
+        yyjson_mut_val *v = absent_is_null(p, path);
+        if (!v || !(value ? neap_json_equal(v, value) : yyjson_mut_is_null(v)))
             return refuse(p, "test failed");
-        return v ? 0 : refuse(p, "nothing there");
+        return 0;
     }
     if (strcmp(name, "add") == 0 || strcmp(name, "replace") == 0) {
         value = value ? yyjson_mut_val_mut_copy(p->doc, value) : yyjson_mut_null(p->doc);
@@ -199,10 +207,32 @@ static int apply(struct patch *p, yyjson_mut_val *op)
     return refuse(p, "unknown op");
 }
 
+/* An operation is an object, its names are strings: Go decodes the list before anything is applied. */
+static int check_operation(yyjson_mut_val *op, struct neap_err *err)
+{
+    static const char *const names[] = {"op", "path", "from"};
+    if (!yyjson_mut_is_obj(op) && !yyjson_mut_is_null(op))
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "error decoding patch: json: cannot unmarshal %s into Go value of type "
+                            "handlers.jsonPatchOp",
+                            neap_json_type_name(op));
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(names); i++) {
+        yyjson_mut_val *v = yyjson_mut_obj_get(op, names[i]);
+        if (v && !yyjson_mut_is_str(v) && !yyjson_mut_is_null(v))
+            return neap_err_set(err, NEAP_EBADREQUEST,
+                                "error decoding patch: json: cannot unmarshal %s into Go struct "
+                                "field jsonPatchOp.%s of type string",
+                                neap_json_type_name(v), names[i]);
+    }
+    return 0;
+}
+
 int neap_patch_json(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val *patch,
                     size_t copy_max, struct neap_err *err)
 {
     struct patch p = {.doc = doc, .target = target, .copy_max = copy_max, .err = err};
+    if (yyjson_mut_is_null(patch)) /* no operations */
+        return 0;
     if (!yyjson_mut_is_arr(patch))
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "error decoding patch: json: cannot unmarshal %s into Go value of type "
@@ -210,11 +240,18 @@ int neap_patch_json(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mut_val
                             neap_json_type_name(patch));
     if (yyjson_mut_arr_size(patch) > PATCH_OPS_MAX)
         return neap_err_set(err, NEAP_ETOOLARGE,
-                            "The allowed maximum operations in a JSON patch is %d, got %zu",
+                            "Request entity too large: The allowed maximum operations in a JSON "
+                            "patch is %d, got %zu",
                             PATCH_OPS_MAX, yyjson_mut_arr_size(patch));
+    int rc = 0;
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(patch);
+    for (yyjson_mut_val *op; !rc && (op = yyjson_mut_arr_iter_next(&it));)
+        rc = check_operation(op, err);
+    if (rc)
+        return rc;
+    it = yyjson_mut_arr_iter_with(patch);
     for (yyjson_mut_val *op; (op = yyjson_mut_arr_iter_next(&it));) {
-        int rc = apply(&p, op);
+        rc = apply(&p, op);
         if (rc)
             return rc;
     }

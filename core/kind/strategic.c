@@ -19,6 +19,27 @@ static int bad(struct smp *s, const char *text)
     return neap_err_set(s->err, NEAP_EBADREQUEST, "%s", text);
 }
 
+/* The real server answers a patch that makes no sense with 500, and shows the parts as Go prints them. */
+static int senseless(struct smp *s, const char *before, yyjson_mut_val *shown, const char *after)
+{
+    NEAP_CLEANUP_BUF struct neap_buf b = NEAP_BUF_INIT;
+    neap_json_write_go(&b, shown);
+    return neap_err_set(s->err, NEAP_EPLAIN, "%s%s%s", before, b.data ? b.data : "", after);
+}
+
+static int unknown_directive(struct smp *s, yyjson_mut_val *directive, yyjson_mut_val *map)
+{
+    NEAP_CLEANUP_BUF struct neap_buf text = NEAP_BUF_INIT, b = NEAP_BUF_INIT;
+    neap_json_write_go(&text, directive);
+    bool number = yyjson_mut_is_num(directive), flag = yyjson_mut_is_bool(directive);
+    const char *type = number ? yyjson_mut_is_int(directive) ? "int64" : "float64" : "bool";
+    neap_buf_printf(&b,
+                    number || flag ? "unknown patch type: %%!s(%s=%s) in map: "
+                                   : "unknown patch type: %s%s in map: ",
+                    number || flag ? type : "", text.data ? text.data : "");
+    return senseless(s, b.data, map, "");
+}
+
 static const struct neap_type *shape_struct(const struct neap_shape *shape)
 {
     return shape && shape->value == NEAP_T_STRUCT ? shape->type : NULL;
@@ -135,17 +156,19 @@ static yyjson_mut_val *merge_scalars(struct smp *s, yyjson_mut_val *original, yy
 
 /* One element with a directive. *replace: the list is replaced by the other elements. */
 static int special_item(struct smp *s, yyjson_mut_val *out, yyjson_mut_val *e,
-                        const char *directive, const char *merge_key, bool *replace)
+                        yyjson_mut_val *directive, const char *merge_key, bool *replace)
 {
-    if (strcmp(directive, "replace") == 0) {
+    if (yyjson_mut_equals_str(directive, "replace")) {
         *replace = true;
         return 0;
     }
-    if (strcmp(directive, "delete") != 0)
-        return neap_err_set(s->err, NEAP_EBADREQUEST, "unknown patch type found: %s", directive);
+    if (yyjson_mut_equals_str(directive, "merge"))
+        return neap_err_set(s->err, NEAP_EPLAIN,
+                            "merging lists cannot yet be specified in the patch");
+    if (!yyjson_mut_equals_str(directive, "delete"))
+        return unknown_directive(s, directive, e);
     if (!yyjson_mut_obj_get(e, merge_key))
-        return neap_err_set(s->err, NEAP_EBADREQUEST,
-                            "delete patch type with no merge key defined");
+        return neap_err_set(s->err, NEAP_EPLAIN, "delete patch type with no merge key defined");
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(out);
     for (yyjson_mut_val *o; (o = yyjson_mut_arr_iter_next(&it));)
         if (same_item(o, e, merge_key))
@@ -157,12 +180,9 @@ static int merge_item(struct smp *s, yyjson_mut_val *out, yyjson_mut_val *e, con
                       const struct neap_type *type)
 {
     if (!yyjson_mut_obj_get(e, merge_key)) {
-        struct neap_buf b = NEAP_BUF_INIT;
-        neap_json_write_sorted(&b, e);
-        neap_err_set(s->err, NEAP_EINVALID, "map: %s does not contain declared merge key: %s",
-                     b.data, merge_key);
-        neap_buf_done(&b);
-        return NEAP_EINVALID;
+        char after[160];
+        snprintf(after, sizeof(after), " does not contain declared merge key: %s", merge_key);
+        return senseless(s, "map: ", e, after);
     }
     ssize_t at = index_of(out, e, merge_key);
     if (at < 0) {
@@ -183,7 +203,7 @@ static int merge_structs(struct smp *s, yyjson_mut_val *original, yyjson_mut_val
     bool replace = false;
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(patch);
     for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
-        const char *directive = yyjson_mut_get_str(yyjson_mut_obj_get(e, DIRECTIVE));
+        yyjson_mut_val *directive = yyjson_mut_obj_get(e, DIRECTIVE);
         int rc = directive ? special_item(s, out, e, directive, merge_key, &replace) : 0;
         if (rc)
             return rc;
@@ -229,7 +249,7 @@ static int merge_list(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *p
     bool maps;
     yyjson_mut_val *merged;
     if (!item_kind(original, patch, &maps))
-        return bad(s, "lists of lists are not supported");
+        return senseless(s, "list element types are not identical: ", patch, "");
     const char *key = maps ? f->merge_key : NULL;
     if (!maps) {
         merged = merge_scalars(s, original, patch);
@@ -266,7 +286,7 @@ static int retain_keys(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *
     if (!keys)
         return 0;
     if (!yyjson_mut_is_arr(keys))
-        return bad(s, "invalid patch format for retainKeys");
+        return bad(s, "invalid patch format of retainKeys");
     yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(patch);
     for (yyjson_mut_val *k; (k = yyjson_mut_obj_iter_next(&it));) {
         if (yyjson_mut_get_str(k)[0] == '$' || yyjson_mut_is_null(yyjson_mut_obj_iter_get_val(k)))
@@ -281,19 +301,64 @@ static int retain_keys(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *
     return 0;
 }
 
+static int check_order(struct smp *s, yyjson_mut_val *wanted, const char *name,
+                       const struct neap_field *f, const struct neap_type *type)
+{
+    if (!yyjson_mut_is_arr(wanted))
+        return neap_err_set(s->err, NEAP_EPLAIN, "expected a []interface {}, but received a %s",
+                            yyjson_mut_is_obj(wanted)    ? "map[string]interface {}"
+                            : yyjson_mut_is_str(wanted)  ? "string"
+                            : yyjson_mut_is_bool(wanted) ? "bool"
+                            : yyjson_mut_is_int(wanted)  ? "int64"
+                                                         : "float64");
+    if (f && f->shape.value == NEAP_T_ARRAY)
+        return 0;
+    const char *dot = type ? strrchr(type->name, '.') : NULL;
+    return neap_err_set(s->err, NEAP_EPLAIN,
+                        "unable to find api field in struct %s for the json field \"%s\"",
+                        dot ? dot + 1 : "", name);
+}
+
+/* What the patch adds or changes stands in the order that it asks for. */
+static bool in_order(yyjson_mut_val *change, yyjson_mut_val *wanted, const char *merge_key)
+{
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(change), in;
+    yyjson_mut_arr_iter_init(wanted, &in);
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
+        yyjson_mut_val *w = NULL;
+        if (yyjson_mut_obj_get(e, DIRECTIVE))
+            continue;
+        while ((w = yyjson_mut_arr_iter_next(&in)) && !same_item(e, w, merge_key))
+            ;
+        if (!w)
+            return false;
+    }
+    return true;
+}
+
+static int order_differs(struct smp *s, yyjson_mut_val *change, yyjson_mut_val *wanted)
+{
+    NEAP_CLEANUP_BUF struct neap_buf b = NEAP_BUF_INIT;
+    neap_buf_str(&b, "The order in patch list:\n");
+    neap_json_write_go(&b, change);
+    neap_buf_str(&b, "\n doesn't match $setElementOrder list:\n");
+    return senseless(s, b.data, wanted, "\n");
+}
+
 static int set_order(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *patch,
                      const char *name, yyjson_mut_val *wanted, const struct neap_type *type)
 {
     const struct neap_field *f = type ? neap_type_field(type, name, strlen(name)) : NULL;
     yyjson_mut_val *old = yyjson_mut_obj_get(original, name), *merged = NULL;
     yyjson_mut_val *change = yyjson_mut_obj_get(patch, name);
-    if (!yyjson_mut_is_arr(wanted) || !f || f->shape.value != NEAP_T_ARRAY)
-        return bad(s, "invalid patch format for setElementOrder list");
-    if (!yyjson_mut_is_arr(old) && !yyjson_mut_is_arr(change))
-        return 0;
+    int rc = check_order(s, wanted, name, f, type);
+    if (rc || (!yyjson_mut_is_arr(old) && !yyjson_mut_is_arr(change)))
+        return rc;
     const char *key = shape_struct(f->shape.item) ? f->merge_key : NULL;
+    if (yyjson_mut_is_arr(change) && !in_order(change, wanted, key))
+        return order_differs(s, change, wanted);
     if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(change) && (f->patch & NEAP_PATCH_MERGE)) {
-        int rc = merge_list(s, old, change, f, &merged);
+        rc = merge_list(s, old, change, f, &merged);
         if (rc)
             return rc;
     } else {
@@ -376,8 +441,7 @@ static int merge_map(struct smp *s, yyjson_mut_val *original, yyjson_mut_val *pa
         return 0;
     }
     if (directive && !yyjson_mut_equals_str(directive, "merge"))
-        return neap_err_set(s->err, NEAP_EBADREQUEST, "unknown patch type found: %s",
-                            yyjson_mut_is_str(directive) ? yyjson_mut_get_str(directive) : "?");
+        return unknown_directive(s, directive, patch);
     int rc = directives(s, original, patch, type);
     yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(patch);
     for (yyjson_mut_val *k; !rc && (k = yyjson_mut_obj_iter_next(&it));) {
@@ -395,9 +459,11 @@ int neap_patch_strategic(yyjson_mut_doc *doc, yyjson_mut_val **target, yyjson_mu
                          const struct neap_type *type, struct neap_err *err)
 {
     struct smp s = {.doc = doc, .err = err};
+    if (yyjson_mut_is_null(patch)) /* nothing to change */
+        return 0;
     if (!yyjson_mut_is_obj(patch))
         return neap_err_set(err, NEAP_EBADREQUEST,
-                            "error decoding patch: json: cannot unmarshal %s into Go value of type "
+                            "json: cannot unmarshal %s into Go value of type "
                             "map[string]interface {}",
                             neap_json_type_name(patch));
     if (!yyjson_mut_is_obj(*target))

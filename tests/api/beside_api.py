@@ -5,8 +5,7 @@
 
 FILE: rows as in tests/data/steps.jsonl (the default), with or without answers. --record writes the rows with the real
 server's answers. --mutate takes the objects of tests/data/roundtrip.jsonl and changes one field at a time (mutate.py),
-as dry runs; with it --record writes only the cases where both answer the same code otherwise than 201.
---keep serves both until Enter is pressed. How the real one is built: the head of tests/bench/beside.py."""
+as dry runs. --keep serves both until Enter is pressed. How the real one is built: the head of tests/bench/beside.py."""
 import argparse
 import json
 import os
@@ -42,18 +41,6 @@ class RealServer:
 
     def stop(self):
         self.side.stop()
-
-
-def player(server):
-    """With the identities that rows may name."""
-    p = steps.Player({None: server.client(), "none": server.client(certificate=False), "bogus": server.client("bogus")})
-    p.prepare("golden")
-    p.admin("POST", "/api/v1/namespaces/golden/serviceaccounts",
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}})
-    got = p.admin("POST", "/api/v1/namespaces/golden/serviceaccounts/nobody/token",
-                  {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})[1]
-    p.clients["nobody"] = server.client(got["status"]["token"])
-    return p
 
 
 def load(path):
@@ -109,7 +96,7 @@ def main():
     try:
         neap = Server(args=["--scheduler=false", "--controllers=false"])  # as the real server is: alone
         with open(args.record or os.devnull, "w", encoding="utf-8") as out:
-            run(rows, player(neap), player(real), out)
+            run(rows, steps.player(neap), steps.player(real), out)
         if args.keep:
             print("neap %d, peer %d: Enter ends them" % (neap.port, real.port))
             sys.stdin.readline()

@@ -33,6 +33,8 @@ int neap_yaml_parse(struct neap_arena *arena, const char *yaml, size_t len,
 
 /* Writes any value with the keys of objects sorted by bytes, numbers verbatim, no spaces. */
 void neap_json_write_sorted(struct neap_buf *out, yyjson_mut_val *v);
+/* As Go's %v prints it: map[a:1 b:[x y]]. */
+void neap_json_write_go(struct neap_buf *out, yyjson_mut_val *v);
 /* One number as Go writes it. */
 void neap_json_write_number(struct neap_buf *out, yyjson_mut_val *v);
 /* The same value as block-style YAML with sorted keys. */

@@ -17,7 +17,15 @@ static const struct fact json_facts[] = {
     {"{\"foo\":[1]}", "[{\"op\":\"add\",\"path\":\"/foo/2\",\"value\":2}]", NULL},
     {"{\"foo\":1}", "[{\"op\":\"add\",\"path\":\"/a/b\",\"value\":2}]", NULL},
     {"{\"foo\":1}", "[{\"op\":\"add\",\"path\":\"/foo/b\",\"value\":2}]", NULL},
-    {"{\"foo\":1}", "[{\"op\":\"add\",\"path\":\"\",\"value\":{\"x\":2}}]", "{\"x\":2}"},
+    /* the whole, an absent key: as the real server does, not as RFC 6902 has it */
+    {"{\"foo\":1}", "[{\"op\":\"add\",\"path\":\"\",\"value\":{\"x\":2}}]", NULL},
+    {"{\"foo\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"x\":2}}]", "{\"x\":2}"},
+    {"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"/b\",\"value\":2}]", "{\"a\":1,\"b\":2}"},
+    {"{\"a\":1}", "[{\"op\":\"copy\",\"from\":\"/b\",\"path\":\"/c\"}]", "{\"a\":1,\"c\":null}"},
+    {"{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/b\",\"value\":null}]", "{\"a\":1}"},
+    {"{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/b/c\",\"value\":null}]", NULL},
+    {"{\"a\":1}", "[5]", NULL},
+    {"{\"a\":1}", "null", "{\"a\":1}"},
     {"{\"a\":1,\"b\":2}", "[{\"op\":\"remove\",\"path\":\"/b\"}]", "{\"a\":1}"},
     {"{\"a\":[1,2,3]}", "[{\"op\":\"remove\",\"path\":\"/a/1\"}]", "{\"a\":[1,3]}"},
     {"{\"a\":[1,2,3]}", "[{\"op\":\"remove\",\"path\":\"/a/-1\"}]", "{\"a\":[1,2]}"},
@@ -26,7 +34,6 @@ static const struct fact json_facts[] = {
     {"{\"a\":[1]}", "[{\"op\":\"remove\",\"path\":\"/a/-\"}]", NULL},
     {"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"/a\",\"value\":{\"b\":null}}]",
      "{\"a\":{\"b\":null}}"},
-    {"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"/b\",\"value\":1}]", NULL},
     {"{\"foo\":{\"bar\":1,\"w\":2},\"q\":{\"c\":3}}",
      "[{\"op\":\"move\",\"from\":\"/foo/w\",\"path\":\"/q/t\"}]",
      "{\"foo\":{\"bar\":1},\"q\":{\"c\":3,\"t\":2}}"},
@@ -37,7 +44,6 @@ static const struct fact json_facts[] = {
      "[{\"op\":\"copy\",\"from\":\"/a/b\",\"path\":\"/c\"},"
      "{\"op\":\"add\",\"path\":\"/c/-\",\"value\":2}]",
      "{\"a\":{\"b\":[1]},\"c\":[1,2]}"},
-    {"{\"a\":1}", "[{\"op\":\"copy\",\"from\":\"/x\",\"path\":\"/c\"}]", NULL},
     {"{\"a/b\":1,\"m~n\":2}",
      "[{\"op\":\"test\",\"path\":\"/a~1b\",\"value\":1},"
      "{\"op\":\"test\",\"path\":\"/m~0n\",\"value\":2},"

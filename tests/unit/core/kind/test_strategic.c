@@ -70,7 +70,11 @@ static const struct {
      C("{\"name\":\"a\"}")},
     /* not an object */
     {"PodSpec", "{}", "[]", NULL},
-    {"PodSpec", "{}", "null", NULL},
+    {"PodSpec", "{}", "null", "{}"}, /* nothing to change */
+    /* what is added stands in the order asked for */
+    {"PodSpec", C("{\"name\":\"a\"}"),
+     "{\"$setElementOrder/containers\":[{\"name\":\"z\"}],\"containers\":[{\"name\":\"q\"}]}",
+     NULL},
     /* types differ: the patch wins */
     {"ObjectMeta", "{\"labels\":\"text\"}", "{\"labels\":{\"a\":\"1\"}}",
      "{\"labels\":{\"a\":\"1\"}}"},
