@@ -3,11 +3,12 @@
  * and no more. Source: Kubernetes documentation, "Privilege escalation prevention and bootstrapping". */
 #include "auth_internal.h"
 
-enum { CHECKS_MAX = 20000, LINES_MAX = 200 };
+enum { CHECKS_MAX = 20000, LINES_MAX = 200, MISSING_MAX = 16 << 10 };
 
 /* One line of what is missing, in the real server's words: everything but the verbs is its key. */
 struct missing_line {
-    const char *key, *verbs;
+    const char *key;
+    struct neap_buf verbs;
 };
 
 struct covering {
@@ -19,7 +20,7 @@ struct covering {
     unsigned checks;
     struct neap_arena *arena; /* of the lines */
     struct missing_line lines[LINES_MAX];
-    size_t line_count;
+    size_t line_count, told; /* told: bytes of verbs */
     bool ok;
 };
 
@@ -87,21 +88,30 @@ static const char *key_of(struct neap_arena *arena, const struct permission *p)
     return neap_arena_strdup(arena, b.data);
 }
 
-/* Verbs of one resource share a line; those of a URL do not. So many lines and no more. */
-static void lacking(struct covering *c, const struct permission *p)
+/* Verbs of one resource share a line; those of a URL do not. */
+static struct missing_line *line_of(struct covering *c, const struct permission *p)
 {
-    NEAP_CLEANUP_BUF struct neap_buf verb = NEAP_BUF_INIT;
-    c->ok = false;
-    neap_buf_json_string(&verb, p->verb, strlen(p->verb));
     const char *key = key_of(c->arena, p);
     for (size_t i = 0; !p->url && i < c->line_count; i++)
-        if (strcmp(c->lines[i].key, key) == 0) {
-            c->lines[i].verbs = neap_arena_printf(c->arena, "%s %s", c->lines[i].verbs, verb.data);
-            return;
-        }
-    if (c->line_count < LINES_MAX)
-        c->lines[c->line_count++] =
-            (struct missing_line){key, neap_arena_strdup(c->arena, verb.data)};
+        if (strcmp(c->lines[i].key, key) == 0)
+            return &c->lines[i];
+    if (c->line_count == LINES_MAX)
+        return NULL;
+    c->lines[c->line_count] = (struct missing_line){.key = key};
+    return &c->lines[c->line_count++];
+}
+
+static void lacking(struct covering *c, const struct permission *p)
+{
+    struct missing_line *line = c->told < MISSING_MAX ? line_of(c, p) : NULL;
+    c->ok = false;
+    if (!line)
+        return;
+    size_t before = line->verbs.len;
+    if (before)
+        neap_buf_char(&line->verbs, ' ');
+    neap_buf_json_string(&line->verbs, p->verb, strlen(p->verb));
+    c->told += line->verbs.len - before;
 }
 
 /* False: enough has been asked. */
@@ -147,7 +157,13 @@ static int by_text(const void *a, const void *b)
 {
     const struct missing_line *x = a, *y = b;
     int order = strcmp(x->key, y->key);
-    return order ? order : strcmp(x->verbs, y->verbs);
+    return order ? order : strcmp(x->verbs.data, y->verbs.data);
+}
+
+static void lines_done(struct covering *c)
+{
+    for (size_t i = 0; i < c->line_count; i++)
+        neap_buf_done(&c->lines[i].verbs);
 }
 
 static void tell(struct covering *c, struct neap_buf *out)
@@ -157,7 +173,7 @@ static void tell(struct covering *c, struct neap_buf *out)
     for (size_t i = 0; i < c->line_count; i++)
         if (!i || by_text(&c->lines[i - 1], &c->lines[i]) != 0)
             neap_buf_printf(out, "%s{%s, Verbs:[%s]}", i ? "\n" : "", c->lines[i].key,
-                            c->lines[i].verbs);
+                            c->lines[i].verbs.data);
     if (c->checks > CHECKS_MAX)
         neap_buf_printf(out, "%sthe rules name more than %d permissions: split them",
                         out->len ? "\n" : "", CHECKS_MAX);
@@ -184,6 +200,7 @@ bool neap_auth_covers(struct neap_auth *a, const struct neap_snapshot *s,
             ask_each(&c, &list[i]);
     pthread_mutex_unlock(&a->lock);
     tell(&c, missing);
+    lines_done(&c);
     free(c.held);
     yyjson_doc_free(doc);
     neap_buf_done(&json);
