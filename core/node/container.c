@@ -235,7 +235,10 @@ static void created(struct neap_op *op, int code, const char *message)
     c->op_arena = neap_arena_free(c->op_arena);
     if (code) {
         char *copy = neap_strdup(message ? message : neap_err_name(code));
-        failed(c, "CreateContainerError", copy, 0);
+        if (code == NEAP_EFORBIDDEN) /* what the pod says of itself rules it out */
+            failed(c, "CreateContainerConfigError", copy, CONFIG_RETRY_MS);
+        else
+            failed(c, "CreateContainerError", copy, 0);
         free(copy);
         return;
     }

@@ -158,7 +158,7 @@ int oci_user_resolve(struct oci_bundle *b)
     if (!r && s->run_as_non_root && b->uid == 0) {
         snprintf(b->error, sizeof b->error,
                  "container has runAsNonRoot and image will run as root");
-        r = NEAP_EINVALID;
+        r = NEAP_EFORBIDDEN;
     }
     free(rootfs);
     free(passwd);

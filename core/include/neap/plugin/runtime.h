@@ -38,7 +38,7 @@ struct neap_runtime_mount {
 
 struct neap_runtime_security {
     int64_t uid, gid;     /* -1: the image's */
-    bool run_as_non_root; /* refuse uid 0 */
+    bool run_as_non_root; /* refuse uid 0: NEAP_EFORBIDDEN */
     bool privileged, read_only_rootfs, no_new_privileges;
     const int64_t *supplemental_groups;
     size_t supplemental_group_count;

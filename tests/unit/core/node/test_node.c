@@ -343,6 +343,39 @@ static void test_log_is_followed(void **state)
     world_close(&w);
 }
 
+/* Exec while the container waits for its next run, and of what is not there. */
+static void test_exec_needs_a_running_container(void **state)
+{
+    static const struct {
+        const char *path, *query;
+        int status;
+        const char *text;
+    } rows[] = {
+        {"/exec/default/p/c", "command=true", 500, "container not found (\"c\")"},
+        {"/attach/default/p/c", NULL, 500, "container not found (\"c\")"},
+        {"/exec/default/p/x", "command=true", 404, "container x is not in pod \"default/p\""},
+        {"/exec/default/q/c", "command=true", 404, "pod \"default/q\" is not on this node"}};
+    struct world w;
+    (void)state;
+    world_open(&w);
+    world_pod(&w, "p", ONE);
+    world_exit(&w, "c", 1);
+    world_exit(&w, "c", 1);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(rows); i++) {
+        struct reader r = {.world = &w, .call = neap_call_new(w.loop, 1 << 20)};
+        r.call->path = rows[i].path;
+        r.call->query = rows[i].query;
+        r.call->upgradable = true;
+        r.call->finish = log_finish;
+        r.call->transport = &r;
+        neap_node_handle(w.node, r.call);
+        assert_int_equal(r.call->status, rows[i].status);
+        assert_string_equal(r.call->reply, rows[i].text);
+        neap_call_free(r.call);
+    }
+    end(&w);
+}
+
 #define T(test) cmocka_unit_test(test)
 int main(void)
 {
@@ -357,6 +390,7 @@ int main(void)
         T(test_logs),
         T(test_log_parameters_that_are_none),
         T(test_log_is_followed),
+        T(test_exec_needs_a_running_container),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

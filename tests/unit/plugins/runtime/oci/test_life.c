@@ -154,7 +154,7 @@ static void test_start_error(void **state)
     box_init(&d, &b, &p, "root", "true");
     b.c.security.run_as_non_root = true;
     d.p->container_create(d.self, &b.c, fake_op_init(&o));
-    assert_int_equal(fake_op_wait(&d.h, &o), NEAP_EINVALID);
+    assert_int_equal(fake_op_wait(&d.h, &o), NEAP_EFORBIDDEN);
     assert_non_null(strstr(o.message, "runAsNonRoot"));
     box_init(&d, &b, &p, "lost", "true");
     b.c.image_id = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
