@@ -241,6 +241,7 @@ static void name_node(struct agent *a, unsigned i, struct neap_node_options *o)
     o->name = neap_arena_printf(a->names, "%s-%u", a->node_name, i);
     o->pod_cidr = neap_arena_printf(a->names, "%s/%d", base, strchr(base, ':') ? 120 : 24);
     o->data_dir = neap_arena_printf(a->names, "%s/nodes/%u", a->data_dir, i);
+    o->min_free_memory = o->min_free_disk = o->min_free_pids = 0; /* they share one machine */
 }
 
 static int start_nodes(struct agent *a, struct neap_err *err)
@@ -268,7 +269,10 @@ static int start_nodes(struct agent *a, struct neap_err *err)
         .port = a->port,
         .offline = a->cleanup,
         .refresh_ms = (uint64_t)neap_config_int(a->config, NULL, "volume_refresh"),
-        .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods")};
+        .max_pods = (unsigned)neap_config_int(a->config, NULL, "max_pods"),
+        .min_free_memory = (uint64_t)neap_config_int(a->config, NULL, "min_free_memory"),
+        .min_free_disk = (uint64_t)neap_config_int(a->config, NULL, "min_free_disk"),
+        .min_free_pids = (uint64_t)neap_config_int(a->config, NULL, "min_free_pids")};
     a->node_count = (unsigned)neap_config_int(a->config, NULL, "hollow_nodes");
     if (a->node_count > 1 && strcmp(option(a, "runtime"), "hollow") != 0)
         return neap_err_set(err, NEAP_ECONFIG, "hollow_nodes: only with runtime hollow");

@@ -102,6 +102,12 @@ const struct neap_option neap_agent_options[] = {
     {"cleanup", NEAP_OPTION_BOOL, "false", 0, 0,
      "neap agent: stops all pods of the data directory, takes everything off the host and ends"},
     {"max_pods", NEAP_OPTION_INT, "110", 1, 10000, "pods on this node"},
+    {"min_free_memory", NEAP_OPTION_INT, "104857600", 0, INT64_MAX,
+     "bytes: with less the node has MemoryPressure and takes no new pods; 0: never"},
+    {"min_free_disk", NEAP_OPTION_INT, "536870912", 0, INT64_MAX,
+     "bytes of the data directory's disk: with less the node has DiskPressure; 0: never"},
+    {"min_free_pids", NEAP_OPTION_INT, "1000", 0, INT64_MAX,
+     "processes that can still be made: with less the node has PIDPressure; 0: never"},
     {0},
 };
 

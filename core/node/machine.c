@@ -20,7 +20,9 @@ static void os_image(char out[128])
     char *text = NULL;
     size_t len = 0;
     snprintf(out, 128, "Linux");
-    if (neap_file_read("/etc/os-release", 65536, &text, &len) == 0) {
+    /* in /etc it is mostly a link, which is not followed */
+    if (neap_file_read("/usr/lib/os-release", 65536, &text, &len) == 0 ||
+        neap_file_read("/etc/os-release", 65536, &text, &len) == 0) {
         const char *p = strstr(text, "PRETTY_NAME=\"");
         if (p)
             snprintf(out, 128, "%.*s", (int)strcspn(p + 13, "\"\n"), p + 13);
@@ -28,15 +30,35 @@ static void os_image(char out[128])
     free(text);
 }
 
-static const char *arch(const struct utsname *u)
+void machine_arch(char out[65])
 {
-    return strcmp(u->machine, "x86_64") == 0    ? "amd64"
-           : strcmp(u->machine, "aarch64") == 0 ? "arm64"
-                                                : u->machine;
+    struct utsname u;
+    uname(&u);
+    snprintf(out, 65, "%s",
+             strcmp(u.machine, "x86_64") == 0    ? "amd64"
+             : strcmp(u.machine, "aarch64") == 0 ? "arm64"
+                                                 : u.machine);
 }
 
-static void condition(struct neap_buf *out, const char *type, const char *status,
-                      const char *reason, const char *message, const char *now, const char *since)
+/* What pods may ask for is what is there less what must stay free. */
+static void resources(const struct neap_node *n, struct neap_buf *out, const char *name,
+                      uint64_t memory, uint64_t disk)
+{
+    const struct neap_node_options *o = &n->options;
+    neap_buf_printf(out,
+                    "\"%s\":{\"cpu\":\"%ld\",\"memory\":\"%lluKi\",\"ephemeral-storage\":"
+                    "\"%lluKi\",\"pods\":\"%u\"}",
+                    name, sysconf(_SC_NPROCESSORS_ONLN), (unsigned long long)memory / 1024,
+                    (unsigned long long)disk / 1024, o->max_pods);
+}
+
+static uint64_t less(uint64_t all, uint64_t kept)
+{
+    return all > kept ? all - kept : 0;
+}
+
+void machine_condition(struct neap_buf *out, const char *type, const char *status,
+                       const char *reason, const char *message, const char *now, const char *since)
 {
     neap_buf_printf(out,
                     "{\"type\":\"%s\",\"status\":\"%s\",\"lastHeartbeatTime\":\"%s\","
@@ -48,7 +70,7 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
 {
     struct sysinfo info;
     struct utsname u;
-    char now[32], since[32], machine_id[64], boot_id[64], os[128];
+    char now[32], since[32], machine_id[64], boot_id[64], os[128], arch[65];
     const struct neap_node_options *o = &n->options;
     sysinfo(&info);
     uname(&u);
@@ -57,22 +79,16 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
     read_line("/etc/machine-id", machine_id, sizeof(machine_id));
     read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
     os_image(os);
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned long long memory = (unsigned long long)info.totalram * info.mem_unit / 1024;
-    for (int i = 0; i < 2; i++)
-        neap_buf_printf(out, "%s\"%s\":{\"cpu\":\"%ld\",\"memory\":\"%lluKi\",\"pods\":\"%u\"}",
-                        i ? "," : "", i ? "allocatable" : "capacity", cpus, memory, o->max_pods);
+    machine_arch(arch);
+    uint64_t memory = (uint64_t)info.totalram * info.mem_unit, disk = pressure_disk_size(n);
+    resources(n, out, "capacity", memory, disk);
+    neap_buf_char(out, ',');
+    resources(n, out, "allocatable", less(memory, o->min_free_memory),
+              less(disk, o->min_free_disk));
     neap_buf_str(out, ",\"conditions\":[");
-    condition(out, "MemoryPressure", "False", "KubeletHasSufficientMemory",
-              "kubelet has sufficient memory available", now, since);
-    neap_buf_char(out, ',');
-    condition(out, "DiskPressure", "False", "KubeletHasNoDiskPressure",
-              "kubelet has no disk pressure", now, since);
-    neap_buf_char(out, ',');
-    condition(out, "PIDPressure", "False", "KubeletHasSufficientPID",
-              "kubelet has sufficient PID available", now, since);
-    neap_buf_char(out, ',');
-    condition(out, "Ready", "True", "KubeletReady", "kubelet is posting ready status", now, since);
+    pressures_write(n, out, now);
+    machine_condition(out, "Ready", "True", "KubeletReady", "kubelet is posting ready status", now,
+                      since);
     neap_buf_printf(
         out,
         "],\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"%s\"},{\"type\":\"Hostname\","
@@ -85,5 +101,5 @@ void machine_status(struct neap_node *n, struct neap_buf *out)
         out,
         ",\"containerRuntimeVersion\":\"%s\",\"kubeletVersion\":\"%s\","
         "\"kubeProxyVersion\":\"\",\"operatingSystem\":\"linux\",\"architecture\":\"%s\"}",
-        o->runtime->version(n->runtime), o->version, arch(&u));
+        o->runtime->version(n->runtime), o->version, arch);
 }

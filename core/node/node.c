@@ -72,9 +72,22 @@ void node_note(struct neap_node *n, const struct node_note *what)
 
 /* ---- Lease ---- */
 
+static void write_status(void *arg);
+
+/* After a silence as long as the Lease the cluster holds the node for lost: it hears at once that it is not. */
+static void lease_renewed(struct neap_node *n)
+{
+    int64_t now = neap_loop_now_ms(n->options.loop), before = n->leased_ms;
+    n->leased_ms = now;
+    if (before && now - before >= LEASE_SECONDS * 1000)
+        write_status(n);
+}
+
 static void lease_answer(void *arg, const struct neap_reply *reply)
 {
     struct neap_node *n = arg;
+    if (reply->code == 0)
+        lease_renewed(n);
     if (reply->code == NEAP_ENOTFOUND)
         n->lease_made = false;
     else if (reply->code == 0 || reply->code == NEAP_EALREADYEXISTS)
@@ -101,8 +114,6 @@ static void renew_lease(void *arg)
 }
 
 /* ---- the Node ---- */
-
-static void write_status(void *arg);
 
 static void be_ready(struct neap_node *n)
 {
@@ -156,11 +167,13 @@ static void node_made(void *arg, const struct neap_reply *reply)
 static void make_node(struct neap_node *n)
 {
     const char *name = n->options.name;
+    char arch[65];
+    machine_arch(arch);
     char *body = neap_asprintf(
         "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/hostname\":\"%s\","
-        "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"amd64\"}},\"spec\":{"
+        "\"kubernetes.io/os\":\"linux\",\"kubernetes.io/arch\":\"%s\"}},\"spec\":{"
         "\"podCIDR\":\"%s\",\"podCIDRs\":[\"%s\"]}}",
-        name, name, n->options.pod_cidr, n->options.pod_cidr);
+        name, name, arch, n->options.pod_cidr, n->options.pod_cidr);
     node_note(n, &(struct node_note){.verb = NEAP_CREATE,
                                      .group = "",
                                      .resource = "nodes",
@@ -176,6 +189,13 @@ static void on_status_timer(void *arg)
         write_status(n);
     else
         make_node(n);
+}
+
+static void on_pressure_timer(void *arg)
+{
+    struct neap_node *n = arg;
+    if (pressures_measure(n) && n->registered)
+        write_status(n);
 }
 
 /* ---- start ---- */
@@ -279,6 +299,8 @@ int neap_node_start(const struct neap_node_options *o, struct neap_node **ret,
     n->since_ns = neap_clock_wall(o->clock);
     n->lease_timer = neap_timer_new(o->loop, renew_lease, n);
     n->status_timer = neap_timer_new(o->loop, on_status_timer, n);
+    n->pressure_timer = neap_timer_new(o->loop, on_pressure_timer, n);
+    pressures_watch(n);
     n->op = (struct neap_op){.data = n, .done = runtime_started};
     o->runtime->start(n->runtime, &n->op);
     *ret = n;
@@ -391,6 +413,7 @@ void neap_node_stop(struct neap_node *n, bool cleanup, void (*done)(void *arg), 
     proxy_stop(n);
     n->lease_timer = neap_timer_close(n->lease_timer);
     n->status_timer = neap_timer_close(n->status_timer);
+    n->pressure_timer = neap_timer_close(n->pressure_timer);
     if (!cleanup) {
         let_go(n);
         return;

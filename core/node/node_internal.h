@@ -151,6 +151,8 @@ struct pod {
     char *final_reason, *final_message;
 };
 
+enum { PRESSURE_MEMORY, PRESSURE_DISK, PRESSURE_PIDS, PRESSURES };
+
 struct neap_node {
     struct neap_node_options options;
     void *runtime, *network, *proxy; /* the plugins' selves */
@@ -160,7 +162,13 @@ struct neap_node {
     char address[46];
     struct neap_map pods; /* uid -> struct pod */
     struct neap_reflector *pods_watch, *services_watch, *slices_watch;
-    struct neap_timer *lease_timer, *status_timer;
+    struct neap_timer *lease_timer, *status_timer, *pressure_timer;
+    int64_t leased_ms; /* on the loop's clock: the last renewal that was answered */
+    struct pressure {
+        bool on;
+        int64_t since_ns; /* when it became so, or not */
+        int64_t seen_ms;  /* on the loop's clock: when there was last too little */
+    } pressures[PRESSURES];
     bool registered, lease_made, stopping, cleaning, synced;
     struct neap_list orphans; /* sandboxes that no pod owns, being taken away */
     unsigned trees;           /* folders being removed, on the pool */
@@ -381,5 +389,19 @@ char *unbase64(const char *s, size_t len, struct neap_arena *arena, size_t *ret_
 
 /* ---- machine.c: what the node says of itself ---- */
 void machine_status(struct neap_node *n, struct neap_buf *out);
+/* One entry of status.conditions. */
+void machine_condition(struct neap_buf *out, const char *type, const char *status,
+                       const char *reason, const char *message, const char *now, const char *since);
+/* As Kubernetes calls it: "amd64". */
+void machine_arch(char out[65]);
+
+/* ---- pressure.c ---- */
+/* Looks, and again from time to time by n->pressure_timer. */
+void pressures_watch(struct neap_node *n);
+/* True: a condition has changed. */
+bool pressures_measure(struct neap_node *n);
+/* The conditions, each with a comma behind it. */
+void pressures_write(const struct neap_node *n, struct neap_buf *out, const char *now);
+uint64_t pressure_disk_size(const struct neap_node *n);
 
 #endif

@@ -28,6 +28,8 @@ struct neap_node_options {
     const char *version; /* kubeletVersion */
     unsigned port;       /* where the agent's API listens */
     unsigned max_pods;
+    /* less than this left is pressure: no new pods come (bytes of memory, of data_dir's disk, processes); 0: never */
+    uint64_t min_free_memory, min_free_disk, min_free_pids;
     bool offline;        /* no API is spoken to: only to be stopped, with cleanup */
     uint64_t refresh_ms; /* ConfigMaps, Secrets and tokens of running pods are read anew */
 };

@@ -21,21 +21,75 @@ static void test_lease_is_renewed(void **state)
     world_close(&w);
 }
 
-/* Of the condition Ready. */
-static void ready_times(struct world *w, char since[64], char beat[64])
+/* A field of one of the conditions that the API was told last. */
+static void node_condition(struct world *w, const char *type, const char *field, char out[64])
 {
     yyjson_doc *doc = yyjson_read(w->api.node_status, strlen(w->api.node_status), 0);
     yyjson_val *c;
     size_t i, n;
     assert_non_null(doc);
+    out[0] = '\0';
     yyjson_arr_foreach(neap_json_val_at(yyjson_doc_get_root(doc), "status.conditions"), i, n, c)
     {
-        if (!yyjson_equals_str(yyjson_obj_get(c, "type"), "Ready"))
-            continue;
-        snprintf(since, 64, "%s", yyjson_get_str(yyjson_obj_get(c, "lastTransitionTime")));
-        snprintf(beat, 64, "%s", yyjson_get_str(yyjson_obj_get(c, "lastHeartbeatTime")));
+        if (yyjson_equals_str(yyjson_obj_get(c, "type"), type))
+            snprintf(out, 64, "%s", yyjson_get_str(yyjson_obj_get(c, field)));
     }
     yyjson_doc_free(doc);
+}
+
+static void ready_times(struct world *w, char since[64], char beat[64])
+{
+    node_condition(w, "Ready", "lastTransitionTime", since);
+    node_condition(w, "Ready", "lastHeartbeatTime", beat);
+}
+
+/* The cluster took the node for lost: it is told at once when it is back, not with the next beat in five minutes. */
+static void test_back_after_silence(void **state)
+{
+    struct world w;
+    char since[2][64], beat[2][64];
+    (void)state;
+    world_open(&w);
+    world_pass(&w, 20);
+    ready_times(&w, since[0], beat[0]);
+    w.api.rules[LEASE].fail = 5;
+    w.api.rules[LEASE].code = NEAP_EUNAVAILABLE;
+    world_pass(&w, 70);
+    ready_times(&w, since[1], beat[1]);
+    assert_string_not_equal(beat[0], beat[1]);
+    world_close(&w);
+}
+
+/* What a pod may ask for, and the shortages that keep pods away: told when one comes, held for five minutes. */
+static void test_pressure(void **state)
+{
+    static const char *const types[] = {"MemoryPressure", "DiskPressure", "PIDPressure"};
+    struct world w;
+    char status[64], since[2][64];
+    (void)state;
+    world_open(&w);
+    struct neap_node_options *o = &w.node->options;
+    uint64_t *const least[] = {&o->min_free_memory, &o->min_free_disk, &o->min_free_pids};
+    assert_non_null(strstr(w.api.node_status, "\"ephemeral-storage\":\""));
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(types); i++) {
+        node_condition(&w, types[i], "status", status);
+        assert_string_equal(status, "False");
+        node_condition(&w, types[i], "lastTransitionTime", since[0]);
+        *least[i] = UINT64_MAX;
+        world_pass(&w, 11);
+        node_condition(&w, types[i], "status", status);
+        assert_string_equal(status, "True");
+        node_condition(&w, types[i], "lastTransitionTime", since[1]);
+        assert_string_not_equal(since[0], since[1]);
+        *least[i] = 1;
+        world_pass(&w, 280);
+        node_condition(&w, types[i], "status", status);
+        assert_string_equal(status, "True");
+        world_pass(&w, 31);
+        node_condition(&w, types[i], "status", status);
+        assert_string_equal(status, "False");
+    }
+    world_close(&w);
 }
 
 static void test_node_status(void **state)
@@ -381,6 +435,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_lease_is_renewed),
+        T(test_back_after_silence),
+        T(test_pressure),
         T(test_node_status),
         T(test_readiness_survives),
         T(test_startup_goes_on),

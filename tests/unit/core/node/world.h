@@ -111,6 +111,9 @@ static void world_agent(struct world *w)
                                   .cluster_domain = "cluster.local",
                                   .version = "v1.37.0",
                                   .max_pods = 110,
+                                  .min_free_memory = 1,
+                                  .min_free_disk = 1,
+                                  .min_free_pids = 1,
                                   .refresh_ms = 60000};
     assert_ok(neap_node_start(&o, &w->node, world_ready, w, &err), err);
     world_settle(w);
