@@ -223,7 +223,7 @@ void sched_pod_read(struct neap_sched *s, struct neap_sched_pod *p, yyjson_val *
     free(sums.items);
     p->priority = yyjson_get_sint(yyjson_obj_get(spec, "priority"));
     started = neap_json_val_at(root, "status.startTime");
-    p->started_ns = 0;
+    p->started_ns = INT64_MAX; /* not yet: later than all that have */
     if (yyjson_is_str(started))
         neap_time_parse(yyjson_get_str(started), yyjson_get_len(started), &p->started_ns);
     p->group = sched_group(s, p->object, root);

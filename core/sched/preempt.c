@@ -13,14 +13,35 @@ struct candidate {
 
 /* ---- may it preempt at all ---- */
 
+/* Ends because the scheduler wanted its room; who ends for another reason may take long, and is not waited for. */
+static bool was_preempted(const struct neap_sched_pod *q)
+{
+    size_t i, n;
+    yyjson_val *c;
+    bool yes = false;
+    if (!q->group->terminating)
+        return false;
+    yyjson_doc *doc = neap_object_parse(q->object, NULL);
+    yyjson_arr_foreach(neap_json_val_at(yyjson_doc_get_root(doc), "status.conditions"), i, n, c)
+    {
+        yes = yes ||
+              (neap_streq(yyjson_get_str(yyjson_obj_get(c, "type")), "DisruptionTarget") &&
+               neap_streq(yyjson_get_str(yyjson_obj_get(c, "status")), "True") &&
+               neap_streq(yyjson_get_str(yyjson_obj_get(c, "reason")), "PreemptionByScheduler"));
+    }
+    yyjson_doc_free(doc);
+    return yes;
+}
+
+/* A promised node that can never be right any more is not waited for. */
 static bool node_is_clearing(const struct neap_sched_pod *p)
 {
-    if (!p->nominated)
+    if (!p->nominated || p->nominated->verdict == NEAP_SCHED_NEVER)
         return false;
     neap_list_foreach(&p->nominated->pods, e)
     {
         const struct neap_sched_pod *q = neap_list_entry(e, struct neap_sched_pod, on_node);
-        if (q->priority < p->priority && q->group->terminating)
+        if (q->priority < p->priority && was_preempted(q))
             return true;
     }
     return false;

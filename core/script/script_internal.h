@@ -12,7 +12,6 @@
 /* An object that views look into: parsed when first needed, dead when its item ends. */
 struct script_root {
     unsigned refs;           /* views and the item */
-    unsigned inner;          /* views of what is inside of doc: it stays */
     struct neap_list parsed; /* of script->parsed, while there is a doc of its own */
     struct neap_script *script;
     struct neap_object *object;
@@ -41,7 +40,7 @@ struct neap_script {
     lua_State *l;
     size_t memory;
     struct neap_list parsed; /* roots, the one used last at the end */
-    unsigned parsed_count, parsed_limit;
+    unsigned parsed_count;
     struct neap_item *current; /* the item whose coroutine runs, or is being prepared */
     timer_t watchdog;
     const void *watchdog_home; /* the thread that made it (an address of its own); NULL: none yet */

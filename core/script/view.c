@@ -5,13 +5,15 @@
 
 static const char VIEW[] = "neap.view", LIST[] = "neap.list";
 
-/* Objects that are parsed at a time: of more, those that no inner view looks into are parsed anew when
- * they are needed again. A controller of 10,000 pods would hold 100 MB else. */
-enum { PARSED_MAX = 64, PARSED_COLLECT = 1024, EVICT_LOOK = 8 };
+/* Objects that are parsed at a time: the others are parsed anew when they are looked into again. A controller of
+ * 10,000 pods would hold 100 MB else. */
+enum { PARSED_MAX = 64 };
 
+/* What is inside of an object is kept by its place among the values: they lie one after the other, and the same text
+ * parsed again has them at the same places. */
 struct view {
     struct script_root *root;
-    yyjson_val *val; /* inside of the object; NULL: the object itself */
+    size_t at; /* 0: the object itself */
 };
 
 /* ---- roots ---- */
@@ -45,16 +47,13 @@ void script_roots_end(struct neap_item *i)
         script_root_unref(r);
     }
     i->roots = NULL;
-    if (i->script->parsed_count < PARSED_COLLECT)
-        i->script->parsed_limit = PARSED_COLLECT;
 }
 
-static void push(lua_State *l, struct script_root *r, yyjson_val *val)
+static void push(lua_State *l, struct script_root *r, size_t at)
 {
     struct view *v = lua_newuserdatauv(l, sizeof(*v), 0);
-    *v = (struct view){r, val};
+    *v = (struct view){r, at};
     r->refs++;
-    r->inner += val != NULL;
     luaL_setmetatable(l, VIEW);
 }
 
@@ -66,7 +65,7 @@ void script_view_push(struct neap_script *s, lua_State *l, struct neap_object *o
     r->refs = 1; /* the item's */
     r->next = s->current->roots;
     s->current->roots = r;
-    push(l, r, NULL);
+    push(l, r, 0);
 }
 
 void neap_script_push_object(struct neap_script *s, struct neap_object *o)
@@ -86,49 +85,35 @@ void neap_script_push_parsed(struct neap_script *s, struct neap_object *o, yyjso
 
 /* ---- values ---- */
 
-/* The oldest that nothing looks into go; a few are looked at, so that this stays cheap. */
-static void evict(struct neap_script *s, unsigned look)
-{
-    struct neap_list *at = s->parsed.next;
-    while (look-- && at != &s->parsed && s->parsed_count >= PARSED_MAX) {
-        struct script_root *r = neap_list_entry(at, struct script_root, parsed);
-        at = at->next;
-        if (!r->inner)
-            unparse(r);
-    }
-}
-
-static void parse(lua_State *l, struct script_root *r)
+/* The one that was looked into longest ago goes. */
+static void parse(struct script_root *r)
 {
     struct neap_script *s = r->script;
-    evict(s, EVICT_LOOK);
-    if (s->parsed_count >= s->parsed_limit) { /* inner views that are garbage hold them */
-        lua_gc(l, LUA_GCCOLLECT);
-        evict(s, UINT_MAX);
-        s->parsed_limit = 2 * s->parsed_count; /* what a script keeps is not looked at each time */
-        if (s->parsed_limit < PARSED_COLLECT)
-            s->parsed_limit = PARSED_COLLECT;
-    }
+    if (s->parsed_count >= PARSED_MAX)
+        unparse(neap_list_entry(s->parsed.next, struct script_root, parsed));
     r->doc = neap_object_parse(r->object, NULL);
     neap_list_append(&s->parsed, &r->parsed);
     s->parsed_count++;
 }
 
-/* Of the object itself: good until others are parsed. Of an inner view: as long as that lives. */
+/* Good until others are parsed. */
 static yyjson_val *value_of(lua_State *l, struct view *v)
 {
     struct script_root *r = v->root;
     if (r->dead)
         luaL_error(l, "object outlived its sync");
-    if (v->val)
-        return v->val;
     if (!r->doc) {
-        parse(l, r);
+        parse(r);
     } else if (!r->borrowed) { /* the newest again */
         neap_list_remove(&r->parsed);
         neap_list_append(&r->script->parsed, &r->parsed);
     }
-    return yyjson_doc_get_root(r->doc);
+    return yyjson_doc_get_root(r->doc) + v->at;
+}
+
+static size_t place_of(const struct script_root *r, const yyjson_val *v)
+{
+    return (size_t)(v - yyjson_doc_get_root(r->doc));
 }
 
 yyjson_val *script_view_value(lua_State *l, int index)
@@ -170,7 +155,7 @@ static bool push_scalar(lua_State *l, yyjson_val *v)
 static void push_value(lua_State *l, struct script_root *r, yyjson_val *v)
 {
     if (!push_scalar(l, v))
-        push(l, r, v);
+        push(l, r, place_of(r, v));
 }
 
 void neap_script_push_copy(lua_State *l, yyjson_val *v)
@@ -244,26 +229,26 @@ static int next_pair(lua_State *l)
         push_value(l, v->root, yyjson_arr_get(val, i));
         return 2;
     }
-    yyjson_val *k = lua_touserdata(l, lua_upvalueindex(2));
-    if (!k || i >= yyjson_obj_size(val))
+    if (i >= yyjson_obj_size(val))
         return 0;
+    yyjson_val *k = yyjson_doc_get_root(v->root->doc) + lua_tointeger(l, lua_upvalueindex(2));
     yyjson_val *e = yyjson_obj_iter_get_val(k);
     lua_pushlstring(l, yyjson_get_str(k), yyjson_get_len(k));
     push_value(l, v->root, e);
-    lua_pushlightuserdata(l, unsafe_yyjson_get_next(e));
+    lua_pushinteger(l, (lua_Integer)place_of(v->root, unsafe_yyjson_get_next(e)));
     lua_replace(l, lua_upvalueindex(2));
     return 2;
 }
 
 static int view_pairs(lua_State *l)
 {
-    yyjson_val *val = script_view_value(l, 1);
-    yyjson_val *first =
-        yyjson_is_obj(val) && yyjson_obj_size(val) ? unsafe_yyjson_get_first(val) : NULL;
+    struct view *v = luaL_checkudata(l, 1, VIEW);
+    yyjson_val *val = value_of(l, v);
+    bool some = yyjson_is_obj(val) && yyjson_obj_size(val);
     lua_pushinteger(l, 0);
-    lua_pushlightuserdata(l, first);
+    lua_pushinteger(l, some ? (lua_Integer)place_of(v->root, unsafe_yyjson_get_first(val)) : 0);
     lua_pushcclosure(l, next_pair, 2);
-    push(l, ((struct view *)lua_touserdata(l, 1))->root, val); /* what it walks stays parsed */
+    lua_pushvalue(l, 1);
     return 2;
 }
 
@@ -277,7 +262,6 @@ static int view_eq(lua_State *l)
 static int view_gc(lua_State *l)
 {
     struct view *v = luaL_checkudata(l, 1, VIEW);
-    v->root->inner -= v->val != NULL;
     script_root_unref(v->root);
     return 0;
 }

@@ -1,7 +1,7 @@
 -- As many pods as wanted, for ReplicaSets and ReplicationControllers: they differ in their kind and in how they
 -- write a selector. Source: Kubernetes documentation, "ReplicaSet".
 local workload = require("workload")
-local BURST, INT_MAX = 500, 0x7fffffff
+local BURST, AT_ONCE, INT_MAX = 5000, 500, 0x7fffffff -- pods a sync makes: each looks at all that there are
 local PHASES = { Pending = 0, Unknown = 1, Running = 2 }
 
 -- Ages count by their magnitude only, so that pods of about the same age are taken at random: the younger first.
@@ -127,13 +127,13 @@ return function(kind, component, selector_of)
         workload.event(rs, "Warning", "FailedCreate", "Error creating: " .. err.message, component)
         return err.message, "FailedCreate"
       end
-      count, part = count - #pods, part * 2
+      count, part = count - #pods, math.min(part * 2, AT_ONCE)
     end
   end
 
   local function delete(rs, pods)
-    for first = 1, #pods, BURST do
-      local some = table.move(pods, first, math.min(first + BURST - 1, #pods), 1, {})
+    for first = 1, #pods, AT_ONCE do
+      local some = table.move(pods, first, math.min(first + AT_ONCE - 1, #pods), 1, {})
       local results = neap.delete_all("v1/pods", some)
       for _, r in ipairs(results) do
         if r.error and r.error.reason == "NotFound" then

@@ -136,6 +136,70 @@ static void test_spread_min_domains(void **state)
     assert_int_equal(zone_of("p2"), '-'); /* two domains, three are wanted: at most 1 a domain */
 }
 
+/* Two nodes of zone z1; what n3, the only one of z2, counts depends on the policy. */
+static char with_policy(const char *policy, const char *more)
+{
+    static int count;
+    char name[16];
+    NEAP_CLEANUP_FREE char *spec = neap_asprintf(
+        "\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"topology.kubernetes.io/"
+        "zone\",\"whenUnsatisfiable\":\"DoNotSchedule\",%s\"labelSelector\":{\"matchLabels\":{"
+        "\"app\":\"a\"}}}]%s",
+        policy, more);
+    snprintf(name, sizeof(name), "w%d", count++);
+    world_pod(&w, name, "100m", "\"app\":\"a\"", spec);
+    world_run(&w);
+    return zone_of(name);
+}
+
+/* z2 is empty and out of reach: it counts as a domain, and nothing more fits, unless it is left out. */
+static void test_spread_node_policies(void **state)
+{
+    (void)state;
+    static const char in_z1[] = ",\"nodeSelector\":{\"topology.kubernetes.io/zone\":\"z1\"}";
+    world_start(&w, plain);
+    world_pod(&w, "first", "100m", "\"app\":\"a\"", in_z1 + 1);
+    world_run(&w);
+    assert_int_equal(zone_of("first"), '1');
+    assert_int_equal(with_policy("\"nodeAffinityPolicy\":\"Ignore\",", in_z1), '-');
+    assert_int_equal(with_policy("\"nodeAffinityPolicy\":\"Honor\",", in_z1), '1');
+    assert_int_equal(with_policy("", in_z1), '1'); /* Honor */
+    world_patch(&w, world_get(&w, "nodes", "n3"),
+                "{\"spec\":{\"taints\":[{\"key\":\"k\",\"effect\":\"NoSchedule\"}]}}");
+    assert_int_equal(with_policy("\"nodeTaintsPolicy\":\"Ignore\",", ""), '-');
+    assert_int_equal(with_policy("", ""), '-'); /* Ignore */
+    assert_int_equal(with_policy("\"nodeTaintsPolicy\":\"Honor\",", ""), '1');
+}
+
+/* Beside pods of the same app and of another tenant than its own: none; beside its own tenant's: not there. */
+static void test_affinity_label_keys(void **state)
+{
+    (void)state;
+    static const char alone[] =
+        "\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{"
+        "\"topologyKey\":\"topology.kubernetes.io/zone\",\"mismatchLabelKeys\":[\"tenant\"],"
+        "\"labelSelector\":{\"matchExpressions\":[{\"key\":\"tenant\",\"operator\":\"Exists\"}]}}"
+        "]}}";
+    static const char together[] =
+        "\"affinity\":{\"podAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{"
+        "\"topologyKey\":\"topology.kubernetes.io/zone\",\"matchLabelKeys\":[\"tenant\"],"
+        "\"labelSelector\":{\"matchLabels\":{\"app\":\"a\"}}}]}}";
+    world_start(&w, plain);
+    world_pod(&w, "red1", "100m", "\"tenant\":\"red\",\"app\":\"a\"", alone);
+    world_run(&w);
+    world_pod(&w, "blue", "100m", "\"tenant\":\"blue\",\"app\":\"a\"", alone);
+    world_pod(&w, "red2", "100m", "\"tenant\":\"red\",\"app\":\"a\"", alone);
+    world_run(&w);
+    assert_int_not_equal(zone_of("blue"), zone_of("red1"));
+    assert_int_equal(zone_of("red2"), zone_of("red1"));
+    world_pod(&w, "blue2", "100m", "\"tenant\":\"blue\"", together);
+    world_run(&w);
+    assert_int_equal(zone_of("blue2"), zone_of("blue"));
+    world_pod(&w, "green", "100m", "\"tenant\":\"green\"", together);
+    world_run(&w);
+    assert_int_equal(zone_of("green"), '-');
+}
+
 /* Pods of a Service are spread without saying so. */
 static void test_default_spread(void **state)
 {
@@ -281,6 +345,8 @@ int main(void)
         TEST(test_spread_missing_label),
         TEST(test_spread_match_label_keys),
         TEST(test_spread_min_domains),
+        TEST(test_spread_node_policies),
+        TEST(test_affinity_label_keys),
         TEST(test_default_spread),
         TEST(test_affinity),
         TEST(test_affinity_to_itself),

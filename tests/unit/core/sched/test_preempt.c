@@ -163,6 +163,37 @@ static void test_for_affinity(void **state)
     assert_int_equal(n->used[NEAP_SCHED_PODS], 2);
 }
 
+/* Who was bound and did not start yet counts as the youngest. */
+static void test_not_started_goes(void **state)
+{
+    (void)state;
+    world_node(&w, "n1", "4", "", "");
+    running("old", "n1", "2", 1, "", "2026-01-01T00:00:00Z");
+    running("new", "n1", "2", 1, "", "");
+    world_start(&w, plain);
+    world_pod(&w, "vip", "2", "", "\"priority\":10");
+    world_run(&w);
+    assert_true(deleting("new"));
+    assert_false(deleting("old"));
+}
+
+/* A pod that ends for another reason is not waited for: another node is cleared. */
+static void test_other_end_is_not_waited_for(void **state)
+{
+    (void)state;
+    world_node(&w, "n1", "4", "", "");
+    world_node(&w, "n2", "4", "", "");
+    running("a", "n1", "4", 1, "", "2026-01-01T00:00:00Z");
+    running("b", "n2", "4", 5, "", "2026-01-01T00:00:00Z");
+    world_patch(&w, world_get(&w, "pods", "a"),
+                "{\"metadata\":{\"deletionTimestamp\":\"2026-01-01T00:01:00Z\"}}");
+    world_start(&w, plain);
+    world_pod(&w, "vip", "2", "", "\"priority\":10");
+    world_patch(&w, world_get(&w, "pods", "vip"), "{\"status\":{\"nominatedNodeName\":\"n1\"}}");
+    world_run(&w);
+    assert_null(strstr(world_told(&w, "vip", "FailedScheduling"), "not eligible"));
+}
+
 /* A promise that cannot be kept is taken back. */
 static void test_promise_taken_back(void **state)
 {
@@ -210,6 +241,8 @@ int main(void)
         TEST(test_budgets),
         TEST(test_younger_goes),
         TEST(test_for_affinity),
+        TEST(test_not_started_goes),
+        TEST(test_other_end_is_not_waited_for),
         TEST(test_promise_taken_back),
         TEST(test_can_be_disabled),
     };
