@@ -126,11 +126,11 @@ void trees_unmount(const char *path)
 {
     char *text = NULL, *save = NULL;
     const char **points = NULL;
-    size_t len = 0, count = 0, cap = 0, n = strlen(path);
+    size_t len = 0, count = 0, cap = 0;
     char real[PATH_MAX];
     if (!realpath(path, real) || neap_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text, &len))
         return;
-    n = strlen(real);
+    size_t n = strlen(real);
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         const char *point = mount_point(line);
         if (!point || strncmp(point, real, n) != 0 || point[n] != '/')
