@@ -35,6 +35,8 @@ const struct neap_option neap_server_options[] = {
      "no ServiceAccount token lives longer, whatever is asked for"},
     {"request_memory", NEAP_OPTION_INT, "67108864", 1 << 20, INT64_MAX,
      "memory that one request may use"},
+    {"certificate_lifetime", NEAP_OPTION_DURATION, "8760h", 10000, 315360000000,
+     "life of the certificates that this server makes; they are renewed after two thirds of it"},
     {"max_connections", NEAP_OPTION_INT, "10000", 1, 1000000,
      "connections at the same time: more are closed at once"},
     {"max_streams", NEAP_OPTION_INT, "250", 1, 100000,
