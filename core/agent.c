@@ -8,6 +8,7 @@
 #include <neap/log.h>
 #include <neap/node.h>
 #include <neap/plugin.h>
+#include <neap/script.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,8 @@ struct agent {
     struct neap_arena *names; /* of many nodes */
     unsigned node_count, nodes_ready, nodes_stopped;
     struct neap_signal *signals[3];
+    char kubeconfig_path[PATH_MAX];
+    struct neap_script_folders *kubeconfig_watch;
     unsigned port;
     bool stopping, cleanup;
 };
@@ -196,6 +199,7 @@ static void end(struct agent *a, bool cleanup)
     if (a->stopping)
         return;
     a->stopping = true;
+    a->kubeconfig_watch = neap_script_folders_close(a->kubeconfig_watch);
     NEAP_INFO("agent", cleanup ? "stopping the pods and the agent" : "stopping; the pods run on",
               "%s", "");
     for (unsigned i = 0; i < a->node_count; i++)
@@ -311,12 +315,55 @@ static int share_data_dir(struct agent *a, struct neap_err *err)
     return rc < 0 ? neap_err_errno(err, -rc, "%s", pods) : 0;
 }
 
+/* The API server renews certificates by writing the file anew. Connections go on with what they have. */
+static void kubeconfig_changed(void *arg)
+{
+    struct agent *a = arg;
+    struct neap_kubeconfig now = {0};
+    struct neap_err err = NEAP_ERR_INIT;
+    int rc = neap_kubeconfig_read(a->kubeconfig_path, &now, &err);
+    if (!rc && neap_streq(now.cert_pem, a->kubeconfig.cert_pem)) {
+        neap_kubeconfig_done(&now);
+        return;
+    }
+    struct neap_tls_config tls = {.cert_pem = now.cert_pem,
+                                  .key_pem = now.key_pem,
+                                  .ca_pem = now.ca_pem,
+                                  .request_client_cert = true};
+    if (!rc && (!now.cert_pem || !now.key_pem))
+        rc = neap_err_set(&err, NEAP_ECONFIG, "it has no client certificate any more");
+    if (!rc)
+        rc = neap_tls_reload(a->client_tls, &tls, &err);
+    if (!rc && a->server_tls)
+        rc = neap_tls_reload(a->server_tls, &tls, &err);
+    if (rc) {
+        NEAP_WARN("agent", "the new kubeconfig cannot be used, the old one goes on", "err=%s",
+                  neap_log_quote(err.message));
+        neap_err_done(&err);
+        neap_kubeconfig_done(&now);
+        return;
+    }
+    neap_kubeconfig_done(&a->kubeconfig);
+    a->kubeconfig = now;
+    NEAP_INFO("agent", "the certificate was renewed", "%s", "");
+}
+
+static void watch_kubeconfig(struct agent *a)
+{
+    static const char *const none[] = {NULL};
+    char folder[PATH_MAX];
+    const char *slash = strrchr(a->kubeconfig_path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - a->kubeconfig_path) : 1,
+             slash ? a->kubeconfig_path : ".");
+    a->kubeconfig_watch = neap_script_folders_watch(a->loop, folder, none, kubeconfig_changed, a);
+}
+
 static int connect_api(struct agent *a, struct neap_err *err)
 {
-    char path[PATH_MAX];
+    char *path = a->kubeconfig_path;
     const char *file = option(a, "kubeconfig");
     struct neap_http_client *http;
-    snprintf(path, sizeof(path), "%s%s", file ? file : a->data_dir,
+    snprintf(path, sizeof(a->kubeconfig_path), "%s%s", file ? file : a->data_dir,
              file ? "" : "/agent.kubeconfig");
     int rc = neap_kubeconfig_read(path, &a->kubeconfig, err);
     if (!rc && (!a->kubeconfig.cert_pem || !a->kubeconfig.key_pem))
@@ -325,6 +372,8 @@ static int connect_api(struct agent *a, struct neap_err *err)
         rc = neap_kubeconfig_connect(&a->kubeconfig, a->loop, &a->client_tls, &http, err);
     if (!rc)
         a->client = neap_http_client_api(http);
+    if (!rc)
+        watch_kubeconfig(a);
     return rc;
 }
 
@@ -364,6 +413,7 @@ static void finish(struct agent *a)
     for (size_t i = 0; i < NEAP_ARRAY_LEN(a->signals); i++)
         if (a->signals[i])
             neap_signal_close(a->signals[i]);
+    a->kubeconfig_watch = neap_script_folders_close(a->kubeconfig_watch);
     if (a->client)
         a->client->close(a->client);
     if (a->loop)

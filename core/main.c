@@ -136,6 +136,8 @@ static const struct command commands[] = {
     {"version", "print the version", {NULL}, false, run_version},
     {"plugin", "list | check FILE: what plugins there are and whether they are sound", ALL_OPTIONS,
      false, run_plugin},
+    {"store", "verify: whether the database of a stopped server is what was written", ALL_OPTIONS,
+     false, neap_store_main},
     {"script", "test FILE_test.lua... | check FILE.lua...: for authors of scripts", ALL_OPTIONS,
      false, neap_script_main},
     {"config", "print: the effective configuration, each option with its meaning and origin",

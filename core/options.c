@@ -38,6 +38,8 @@ const struct neap_option neap_server_options[] = {
     {"protobuf_cache", NEAP_OPTION_INT, "16777216", 0, INT64_MAX,
      "memory for objects that were lately listed as protobuf (what is larger is encoded each "
      "time)"},
+    {"certificate_lifetime", NEAP_OPTION_DURATION, "8760h", 10000, 315360000000,
+     "life of the certificates that this server makes; they are renewed after two thirds of it"},
     {"max_connections", NEAP_OPTION_INT, "10000", 1, 1000000,
      "connections at the same time: more are closed at once"},
     {"max_streams", NEAP_OPTION_INT, "250", 1, 100000,

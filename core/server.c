@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { SCHED_PLUGINS_MAX = 32 };
-enum { DRAIN_MS = 5000, CERTIFICATE_SECONDS = 365 * 24 * 3600 };
+enum { DRAIN_MS = 5000, RENEW_LOOK_MAX_MS = 3600000 };
 
 /* A loop of its own for the controllers and one for the scheduler. */
 struct worker {
@@ -50,6 +50,8 @@ struct server {
     struct neap_node_dialer *dialer;
     struct neap_node_proxy node_proxy;
     char *agent_cert, *agent_key; /* shown to agents */
+    int64_t issued_ns;            /* wall time: when the certificates were made */
+    struct neap_timer *renewal;
     char netns_buffer[PATH_MAX], node_name[256];
     const char *netns;
     struct worker control, sched;
@@ -66,6 +68,11 @@ struct server {
 static const char *option(const struct server *s, const char *name)
 {
     return neap_config_string(s->config, NULL, name);
+}
+
+static int64_t certificate_seconds(const struct server *s)
+{
+    return neap_config_int(s->config, NULL, "certificate_lifetime") / 1000;
 }
 
 /* ---- store ---- */
@@ -124,7 +131,7 @@ static int make_tls(struct server *s, struct neap_err *err)
                            NULL};
     struct neap_cert_request request = {.common_name = "kube-apiserver",
                                         .names = names,
-                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .valid_s = certificate_seconds(s),
                                         .server = true};
     char *cert = NULL, *key = NULL;
     int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
@@ -134,7 +141,7 @@ static int make_tls(struct server *s, struct neap_err *err)
                                   .key_pem = key,
                                   .ca_pem = neap_pki_ca_pem(s->pki),
                                   .request_client_cert = true};
-    rc = neap_tls_new(&tls, true, &s->tls, err);
+    rc = s->tls ? neap_tls_reload(s->tls, &tls, err) : neap_tls_new(&tls, true, &s->tls, err);
     free(cert);
     free(key);
     return rc;
@@ -172,7 +179,7 @@ static int write_kubeconfig(struct server *s, const struct user *u, struct neap_
     struct neap_cert_request request = {.common_name = u->name,
                                         .organizations = u->groups,
                                         .names = u->serves,
-                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .valid_s = certificate_seconds(s),
                                         .server = u->serves,
                                         .client = true};
     int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
@@ -218,14 +225,69 @@ static int write_kubeconfigs(struct server *s, struct neap_err *err)
     return rc ? rc : write_kubeconfig(s, &agent, err);
 }
 
-static int open_dialer(struct server *s, struct neap_err *err)
+/* What is shown to agents; the old one, which the dialer borrows, goes when it has the new one. */
+static int issue_agent_certificate(struct server *s, struct neap_err *err)
 {
     static const char *const masters[] = {"system:masters", NULL};
+    char *cert = NULL, *key = NULL;
     struct neap_cert_request request = {.common_name = "kube-apiserver-kubelet-client",
                                         .organizations = masters,
-                                        .valid_s = CERTIFICATE_SECONDS,
+                                        .valid_s = certificate_seconds(s),
                                         .client = true};
-    int rc = neap_pki_issue(s->pki, &request, &s->agent_cert, &s->agent_key, err);
+    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
+    if (rc)
+        return rc;
+    if (s->dialer)
+        neap_node_dialer_renew(s->dialer, cert, key);
+    free(s->agent_cert);
+    free(s->agent_key);
+    s->agent_cert = cert;
+    s->agent_key = key;
+    return 0;
+}
+
+/* ---- renewal: the server's own, the kubeconfigs (agents and kubectl read them again), the one for agents ---- */
+
+static void renew(struct server *s)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    int rc = make_tls(s, &err);
+    if (!rc)
+        rc = write_kubeconfigs(s, &err);
+    if (!rc)
+        rc = issue_agent_certificate(s, &err);
+    if (rc) { /* again when it is looked at next */
+        NEAP_WARN("server", "certificates could not be renewed", "err=%s",
+                  neap_log_quote(err.message));
+        neap_err_done(&err);
+        return;
+    }
+    s->issued_ns = neap_clock_wall(&neap_clock_system);
+    NEAP_INFO("server", "certificates were renewed", "valid_s=%lld",
+              (long long)certificate_seconds(s));
+}
+
+/* By the wall clock, as they expire: a machine may have slept. */
+static void look_at_certificates(void *arg)
+{
+    struct server *s = arg;
+    int64_t age_s = (neap_clock_wall(&neap_clock_system) - s->issued_ns) / 1000000000;
+    if (age_s >= certificate_seconds(s) * 2 / 3)
+        renew(s);
+}
+
+static void start_renewal(struct server *s)
+{
+    uint64_t ms = (uint64_t)certificate_seconds(s) * 1000 / 20;
+    ms = ms > RENEW_LOOK_MAX_MS ? RENEW_LOOK_MAX_MS : ms;
+    s->issued_ns = neap_clock_wall(&neap_clock_system);
+    s->renewal = neap_timer_new(s->loop, look_at_certificates, s);
+    neap_timer_start(s->renewal, ms, ms);
+}
+
+static int open_dialer(struct server *s, struct neap_err *err)
+{
+    int rc = issue_agent_certificate(s, err);
     if (rc)
         return rc;
     struct neap_node_dialer_options o = {.loop = s->loop,
@@ -591,6 +653,7 @@ static void on_signal(void *arg)
     if (s->stopping)
         return;
     s->stopping = true;
+    s->renewal = neap_timer_close(s->renewal);
     NEAP_INFO("server", "stopping", "%s", "");
     neap_http_server_drain(s->http, DRAIN_MS, drained, s);
 }
@@ -667,6 +730,7 @@ static int start(struct server *s, struct neap_err *err)
     rc = open_dialer(s, err);
     if (rc)
         return rc;
+    start_renewal(s);
     rc = open_api(s, fd, err);
     if (rc)
         return rc;
@@ -682,6 +746,7 @@ static void finish(struct server *s)
     for (size_t i = 0; i < 2; i++)
         if (s->signals[i])
             neap_signal_close(s->signals[i]);
+    s->renewal = neap_timer_close(s->renewal);
     worker_close(&s->control);
     worker_close(&s->sched);
     s->dialer = neap_node_dialer_free(s->dialer);

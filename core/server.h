@@ -22,6 +22,9 @@ int neap_up_main(struct neap_config *config, int argc, char **argv);
 /* `neap image import|list|pull`: drives the runtime plugin of DATA_DIR. */
 int neap_image_main(struct neap_config *config, int argc, char **argv);
 
+/* `neap store verify`: of a server that does not run. 0: sound; 1: problems, each on a line of its own. */
+int neap_store_main(struct neap_config *config, int argc, char **argv);
+
 /* `neap script test|check FILE...`: for authors of controllers and admission rules. */
 int neap_script_main(struct neap_config *config, int argc, char **argv);
 

@@ -106,3 +106,26 @@ void http_frames_done(struct http_frames *f)
 {
     neap_buf_done(&f->message);
 }
+
+bool http_frame_masked(struct http_frame_walk *w, const char *data, size_t len)
+{
+    enum { MASK = 4 };
+    while (len) {
+        uint64_t skip = w->left < len ? w->left : len, size = 0;
+        w->left -= skip;
+        data += skip;
+        len -= (size_t)skip;
+        if (!len)
+            break;
+        w->head[w->have++] = (unsigned char)*data++;
+        len--;
+        if (w->have >= 2 && !(w->head[1] & 0x80))
+            return false;
+        size_t head = read_length(w->head, w->have, &size);
+        if (!head || w->have < head + MASK)
+            continue;
+        w->have = 0;
+        w->left = size;
+    }
+    return true;
+}

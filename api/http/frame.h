@@ -37,4 +37,13 @@ int http_frame_read(struct http_frames *f, const char *in, size_t len, size_t *r
                     struct http_frame *ret, struct neap_err *err);
 void http_frames_done(struct http_frames *f);
 
+/* Goes along a client's frames, however their bytes come, without looking inside. */
+struct http_frame_walk {
+    unsigned char head[14];
+    unsigned have; /* bytes of the head */
+    uint64_t left; /* of the payload */
+};
+/* False: a frame is not masked, which only a client that is none does (RFC 6455 5.1). */
+bool http_frame_masked(struct http_frame_walk *w, const char *data, size_t len);
+
 #endif

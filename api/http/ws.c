@@ -4,6 +4,7 @@
  * name is put into its 101. Source: RFC 6455, Kubernetes KEP-4006 and wsstream. */
 #include "http_internal.h"
 #include "base64.h"
+#include "frame.h"
 
 #include <errno.h>
 #include <libwebsockets.h>
@@ -18,6 +19,7 @@ enum {
     WS_TO_LWS_MAX = 128 << 10, /* waits for libwebsockets: then TLS is not read */
     CONTEXT_TRIES = 1000,      /* turns of the loop */
     WS_NORMAL = 1000,
+    WS_PROTOCOL_ERROR = 1002,
     WS_TOO_BIG = 1009,
 };
 
@@ -47,6 +49,8 @@ struct ws {
     int fd;
     struct neap_fd *handle;
     struct neap_buf to_lws, head, message, body;
+    struct http_frame_walk walk; /* of what the peer sends */
+    bool unmasked; /* it sends frames without a mask: libwebsockets takes them, RFC 6455 does not */
     size_t message_max;
     bool headed;      /* the 101 is out */
     bool lws_gone;    /* libwebsockets has let go */
@@ -500,10 +504,21 @@ static void output(struct http_conn *c)
         set_pair_events(w);
 }
 
+/* To libwebsockets. */
+static void take(struct ws *w, const char *data, size_t len)
+{
+    if (!w->unmasked && !http_frame_masked(&w->walk, data, len)) {
+        w->unmasked = true;
+        ws_close(&w->stream, WS_PROTOCOL_ERROR, "a frame without a mask");
+    }
+    if (!w->unmasked)
+        neap_buf_append(&w->to_lws, data, len);
+}
+
 static bool input(struct http_conn *c, const char *data, size_t len)
 {
     struct ws *w = ws_of(c);
-    neap_buf_append(&w->to_lws, data, len);
+    take(w, data, len);
     push(w);
     set_pair_events(w);
     return true;
@@ -604,7 +619,7 @@ void http_ws_start(struct http_request *r, const char *rest, size_t len)
     w->fd = pair[0];
     w->handle = neap_fd_new(s->options.loop, w->fd, on_pair, w);
     write_head(w, r->ws_key);
-    neap_buf_append(&w->to_lws, rest, len);
+    take(w, rest, len);
     push(w);
     set_pair_events(w);
 }

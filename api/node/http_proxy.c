@@ -259,7 +259,8 @@ static void write_request(struct exchange *x, const char *host)
         static const char *const ours[] = {"host",           "connection",        "authorization",
                                            "content-length", "transfer-encoding", "upgrade",
                                            "accept-encoding"};
-        bool skip = h->name[0] == ':';
+        /* who asks, and for whom, is this server's matter */
+        bool skip = h->name[0] == ':' || neap_startswith(h->name, "impersonate-");
         for (size_t i = 0; i < NEAP_ARRAY_LEN(ours); i++)
             skip = skip || strcmp(ours[i], h->name) == 0;
         if (!skip)

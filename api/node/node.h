@@ -14,6 +14,8 @@ struct neap_node_dialer_options {
     const char *netns; /* path of the namespace to connect from; NULL: ours */
 };
 struct neap_node_dialer *neap_node_dialer_new(const struct neap_node_dialer_options *o);
+/* New connections show this one; borrowed while the dialer lives. A connection that cannot take it keeps its own. */
+void neap_node_dialer_renew(struct neap_node_dialer *d, const char *cert_pem, const char *key_pem);
 /* Accepts NULL; returns NULL. */
 struct neap_node_dialer *neap_node_dialer_free(struct neap_node_dialer *d);
 /* The neap_node_proxy's handle; <arg>: the dialer. */

@@ -39,6 +39,32 @@ struct neap_node_dialer *neap_node_dialer_free(struct neap_node_dialer *d)
     return NULL;
 }
 
+static struct neap_tls_config tls_of(const struct neap_node_dialer *d, const char *name)
+{
+    return (struct neap_tls_config){.cert_pem = d->options.cert_pem,
+                                    .key_pem = d->options.key_pem,
+                                    .ca_pem = d->options.ca_pem,
+                                    .server_name = name};
+}
+
+void neap_node_dialer_renew(struct neap_node_dialer *d, const char *cert_pem, const char *key_pem)
+{
+    size_t it = 0;
+    const char *name;
+    void *value;
+    d->options.cert_pem = cert_pem;
+    d->options.key_pem = key_pem;
+    while (neap_map_next(&d->conns, &it, &name, &value)) {
+        struct node_conn *x = value;
+        struct neap_tls_config tls = tls_of(d, name);
+        struct neap_err err = NEAP_ERR_INIT;
+        if (neap_tls_reload(x->tls, &tls, &err))
+            NEAP_WARN("node", "the connection to an agent keeps its certificate", "node=%s err=%s",
+                      name, neap_log_quote(err.message));
+        neap_err_done(&err);
+    }
+}
+
 /* "10.0.0.1:10250" of Node.status; owned, NULL: it has none. */
 static char *agent_address(struct neap_object *node)
 {
@@ -71,10 +97,7 @@ static int connect_to(struct neap_node_dialer *d, const char *name, const char *
     x = neap_calloc(1, sizeof(*x));
     x->address = neap_strdup(address);
     const char *addresses[] = {x->address, NULL};
-    struct neap_tls_config tls = {.cert_pem = d->options.cert_pem,
-                                  .key_pem = d->options.key_pem,
-                                  .ca_pem = d->options.ca_pem,
-                                  .server_name = name};
+    struct neap_tls_config tls = tls_of(d, name);
     int rc = neap_tls_new(&tls, false, &x->tls, err);
     if (rc) {
         conn_free(x);

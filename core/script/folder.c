@@ -13,6 +13,8 @@ struct neap_script_folders {
     int fd;
     struct neap_fd *poll;
     struct neap_timer *timer;
+    bool
+        settling; /* the timer runs: a folder where there is always something must not put it off for ever */
     char *top;
     const char *const *below;
     void (*changed)(void *arg);
@@ -34,6 +36,7 @@ static void add_watches(struct neap_script_folders *f)
 static void settled(void *arg)
 {
     struct neap_script_folders *f = arg;
+    f->settling = false;
     add_watches(f);
     f->changed(f->arg);
 }
@@ -45,7 +48,9 @@ static void on_event(void *arg, int events)
     (void)events;
     while (read(f->fd, buf, sizeof(buf)) > 0)
         continue;
-    neap_timer_start(f->timer, SETTLE_MS, 0);
+    if (!f->settling)
+        neap_timer_start(f->timer, SETTLE_MS, 0);
+    f->settling = true;
 }
 
 bool neap_script_is_one(const char *name)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 import sys
+import threading
 import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -180,6 +181,57 @@ def check_anonymous(report, server):
         ])
 
 
+# ---- the proxy to pods ----
+
+def own_address():
+    """One of this machine that is not loopback; None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))
+            return s.getsockname()[0]
+        except OSError:
+            return None
+
+
+def check_proxy(report, admin):
+    """What a pod gets to hear, and where no pod is."""
+    core = "/api/v1/namespaces/default/pods"
+    admin.request("POST", core, pod("web", "other"))
+
+    def lives_at(ip):
+        code, got, _ = admin.request("PATCH", core + "/web/status", {"status": {"podIP": ip, "podIPs": [{"ip": ip}]}},
+                                     "application/merge-patch+json")
+        report.check("a pod says that it lives at " + ip, code == 200, got)
+
+    for ip in "127.0.0.1", "169.254.169.254", "::1":
+        lives_at(ip)
+        code, got, _ = admin.request("GET", core + "/web:80/proxy/x")
+        report.check("the proxy does not go to %s" % ip, code == 400 and "address not allowed" in got["message"], (code, got))
+    address = own_address()
+    if not address:
+        print("skip what a proxied pod hears: no address")
+        return
+    lives_at(address)
+    heard = []
+    with socket.create_server((address, 0)) as listener:
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(65536).decode())
+                connection.sendall(b"HTTP/1.0 302 Found\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n")
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        code, _, headers = admin.raw("GET", core + "/web:%d/proxy/x%%0d%%0aEvil:%%20y" % listener.getsockname()[1], headers={
+            "Authorization": "Bearer very-secret", "Impersonate-User": "kubernetes-admin",
+            "Impersonate-Group": "system:masters", "X-Mine": "stays"})
+        thread.join(10)
+    text = (heard or [""])[0].lower()
+    report.check("a redirect is handed on, not followed", code == 302 and len(heard) == 1, code)
+    report.check("a pod hears what is its own", "x-mine: stays" in text, text)
+    report.check("a pod hears no tokens, no impersonation, no injected header",
+                 "secret" not in text and "impersonate" not in text and "\nevil" not in text, text)
+
+
 # ---- bytes ----
 
 def raw(server, head):
@@ -263,6 +315,7 @@ def main():
     check_node(report, server, admin)
     check_escalation(report, admin)
     check_anonymous(report, server)
+    check_proxy(report, admin)
     check_paths(report, server)
     check_tls(report, server)
     code, got, _ = admin.request("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", {"spec": {}})

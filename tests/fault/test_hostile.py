@@ -340,6 +340,8 @@ def check_websockets(report, server):
     rows = [
         ("a message of 200 KB", ws_frame(2, bytes(200000))),
         ("200 KB in pieces", ws_frame(2, bytes(1000), fin=False) + ws_frame(0, bytes(1000), fin=False) * 199),
+        ("not masked", ws_frame(2, b"x", mask=False)),
+        ("the second one is not masked", ws_frame(9, b"x" * 100) + ws_frame(2, b"x" * 300, mask=False)),
         ("reserved bits", ws_frame(2, b"x", reserved=0x40)),
         ("a ping of 200 bytes", ws_frame(9, bytes(200))),
         ("a ping in pieces", ws_frame(9, b"x", fin=False)),

@@ -51,6 +51,8 @@ static const struct neap_host_loop test_loop = {.now_mono_ns = system_mono,
                                                 .now_wall_ns = system_wall};
 static const struct neap_host_log test_log = {log_nothing};
 
+static const char *test_top = "/tmp"; /* where the folders of stores are */
+
 struct fixture {
     const struct neap_store_plugin *store;
     struct neap_host host;
@@ -83,7 +85,7 @@ static inline void fixture_open(struct fixture *f)
 static inline struct fixture *fixture_new(const char *store)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    snprintf(f->dir, sizeof(f->dir), "/tmp/neap-registry-XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "%s/neap-registry-XXXXXX", test_top);
     assert_non_null(mkdtemp(f->dir));
     f->store = load_store(store);
     f->loop = neap_loop_new("test", NULL);
