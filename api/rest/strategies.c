@@ -301,6 +301,17 @@ static int slice_create(struct rest_write *w, struct neap_err *err)
 
 /* ---- services: what belongs to the type that it had goes with it ---- */
 
+/* A balancer that says nothing else hands connections on to the address as it is. */
+static void default_ip_mode(struct rest_write *w)
+{
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(w->root, "status.loadBalancer.ingress"));
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
+        const char *ip = neap_json_str_at(e, "ip");
+        if (ip && *ip && !yyjson_mut_obj_get(e, "ipMode"))
+            neap_json_set_at(w->doc, e, "ipMode", yyjson_mut_str(w->doc, "VIP"));
+    }
+}
+
 static int service_update(struct rest_write *w, struct neap_err *err)
 {
     static const char *const fields[] = {"externalTrafficPolicy", "healthCheckNodePort",
@@ -308,6 +319,10 @@ static int service_update(struct rest_write *w, struct neap_err *err)
     const char *type = neap_json_str_at(w->root, "spec.type");
     yyjson_mut_val *spec = at(w->root, "spec");
     (void)err;
+    if (neap_streq(type, "LoadBalancer"))
+        default_ip_mode(w);
+    else if (!w->subresource)
+        neap_json_set_at(w->doc, w->root, "status.loadBalancer", yyjson_mut_obj(w->doc));
     if (!w->subresource && neap_streq(type, "ExternalName") &&
         !neap_streq(neap_json_str_at(w->old_root, "spec.type"), "ExternalName"))
         yyjson_mut_obj_remove_key(spec, "internalTrafficPolicy");
