@@ -338,7 +338,26 @@ static int service_update(struct rest_write *w, struct neap_err *err)
     return 0;
 }
 
+/* ---- nodes: podCIDR is the first of podCIDRs; when they differ it wins ---- */
+
+static int node_write(struct rest_write *w, struct neap_err *err)
+{
+    const char *one = neap_json_str_at(w->root, "spec.podCIDR");
+    yyjson_mut_val *list = at(w->root, "spec.podCIDRs");
+    const char *first = yyjson_mut_get_str(yyjson_mut_arr_get_first(list));
+    (void)err;
+    if (one && *one && !neap_streq(first, one)) {
+        list = yyjson_mut_arr(w->doc);
+        yyjson_mut_arr_append(list, yyjson_mut_strcpy(w->doc, one));
+        neap_json_set_at(w->doc, w->root, "spec.podCIDRs", list);
+    } else if (first && (!one || !*one)) {
+        neap_json_set_at(w->doc, w->root, "spec.podCIDR", yyjson_mut_strcpy(w->doc, first));
+    }
+    return 0;
+}
+
 const struct rest_strategy rest_strategies[] = {
+    {"", "nodes", node_write, node_write},
     {"", "services", NULL, service_update},
     {"", "pods", pod_create, pod_update},
     {"", "namespaces", namespace_create, namespace_update},
