@@ -9,6 +9,7 @@
 #include <neap/map.h>
 
 /* Checks the parameters against the pod. 0 and the agent's path in the call's arena, or c->err set. */
+/* *ret_node NULL: a log of a pod that has no node yet. */
 int node_path(struct neap_call *c, yyjson_val *pod, const char **ret_path, const char **ret_node);
 
 void node_logs(struct neap_http_client *http, struct neap_call *c, const char *path);

@@ -25,21 +25,20 @@ static bool has_container(yyjson_val *spec, const char *name)
     return false;
 }
 
-/* "[a b]" */
+/* "a b" */
 static void add_names(struct neap_buf *b, yyjson_val *list)
 {
     size_t i, n;
     yyjson_val *x;
-    neap_buf_char(b, '[');
     yyjson_arr_foreach(list, i, n, x)
     {
-        neap_buf_printf(b, "%s%s", i ? " " : "", name_of(x));
+        neap_buf_printf(b, "%s%s", b->data[b->len - 1] == '[' ? "" : " ", name_of(x));
     }
-    neap_buf_char(b, ']');
 }
 
 static int choose(struct neap_call *c, yyjson_val *spec, const char *pod, const char **ret)
 {
+    static const char *const order[] = {"initContainers", "containers", "ephemeralContainers"};
     yyjson_val *containers = yyjson_obj_get(spec, "containers");
     const char *name = neap_wire_query_get(c->arena, c->query, "container");
     if (name && *name) {
@@ -54,12 +53,10 @@ static int choose(struct neap_call *c, yyjson_val *spec, const char *pod, const 
         return *ret ? 0 : neap_err_set(&c->err, NEAP_ETOOLARGE, "the request uses too much memory");
     }
     struct neap_buf b = NEAP_BUF_INIT;
-    neap_buf_printf(&b, "a container name must be specified for pod %s, choose one of: ", pod);
-    add_names(&b, containers);
-    if (yyjson_arr_size(yyjson_obj_get(spec, "initContainers"))) {
-        neap_buf_str(&b, " or one of the init containers: ");
-        add_names(&b, yyjson_obj_get(spec, "initContainers"));
-    }
+    neap_buf_printf(&b, "a container name must be specified for pod %s, choose one of: [", pod);
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(order); i++)
+        add_names(&b, yyjson_obj_get(spec, order[i]));
+    neap_buf_char(&b, ']');
     int rc = neap_err_set(&c->err, NEAP_EBADREQUEST, "%s", b.data);
     neap_buf_done(&b);
     return rc;
@@ -68,32 +65,66 @@ static int choose(struct neap_call *c, yyjson_val *spec, const char *pod, const 
 /* ---- log ---- */
 
 static const char *const log_params[] = {"follow",    "previous",  "timestamps", "sinceSeconds",
-                                         "sinceTime", "tailLines", "limitBytes", "stream"};
+                                         "sinceTime", "tailLines", "limitBytes"};
 
-static void check_min(struct neap_call *c, const char *name, int64_t min, const char *words)
+static int check_min(struct neap_call *c, const char *name, int64_t min, const char *words)
 {
     const char *s = neap_wire_query_get(c->arena, c->query, name);
-    if (s && strtoll(s, NULL, 10) < min)
-        neap_err_cause(&c->err, "FieldValueInvalid", name, "Invalid value: %s: %s", s, words);
+    char *end;
+    long long n = s ? strtoll(s, &end, 10) : 0;
+    if (s && (!*s || *end))
+        return neap_err_set(&c->err, NEAP_EBADREQUEST,
+                            "strconv.ParseInt: parsing \"%.100s\": invalid syntax", s);
+    if (s && n < min)
+        neap_err_cause(&c->err, "FieldValueInvalid", name, "Invalid value: %lld: %s", n, words);
+    return 0;
+}
+
+static int check_time(struct neap_call *c)
+{
+    const char *s = neap_wire_query_get(c->arena, c->query, "sinceTime");
+    int64_t at;
+    if (!s || neap_time_parse(s, strlen(s), &at))
+        return 0;
+    return neap_err_set(&c->err, NEAP_EBADREQUEST,
+                        "parsing time \"%.100s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse "
+                        "\"%.100s\" as \"2006\"",
+                        s, s);
+}
+
+/* One text of all causes, which stay. */
+static int invalid_log(struct neap_call *c, const char *pod)
+{
+    NEAP_CLEANUP_BUF struct neap_buf b = NEAP_BUF_INIT;
+    bool many = c->err.cause_count > 1;
+    neap_buf_printf(&b, "PodLogOptions \"%s\" is invalid: %s", pod, many ? "[" : "");
+    for (unsigned i = 0; i < c->err.cause_count; i++)
+        neap_buf_printf(&b, "%s%s: %s", i ? ", " : "", c->err.causes[i].field,
+                        c->err.causes[i].message);
+    neap_buf_str(&b, many ? "]" : "");
+    free(c->err.message);
+    c->err.message = neap_buf_take(&b);
+    c->err.code = NEAP_EINVALID;
+    neap_err_about(&c->err, "", "PodLogOptions", pod);
+    return NEAP_EINVALID;
 }
 
 static int check_log(struct neap_call *c, const char *pod)
 {
-    check_min(c, "tailLines", 0, "must be greater than or equal to 0");
-    check_min(c, "limitBytes", 1, "must be greater than 0");
-    check_min(c, "sinceSeconds", 1, "must be greater than 0");
-    if (neap_wire_query_get(c->arena, c->query, "sinceSeconds") &&
-        neap_wire_query_get(c->arena, c->query, "sinceTime"))
-        neap_err_cause(&c->err, "FieldValueForbidden", "",
+    const char *stream = neap_wire_query_get(c->arena, c->query, "stream");
+    int rc = check_time(c);
+    rc = rc ? rc : check_min(c, "tailLines", 0, "must be greater than or equal to 0");
+    rc = rc ? rc : check_min(c, "limitBytes", 1, "must be greater than 0");
+    bool both = neap_wire_query_get(c->arena, c->query, "sinceSeconds") &&
+                neap_wire_query_get(c->arena, c->query, "sinceTime");
+    if (!rc && both)
+        neap_err_cause(&c->err, "FieldValueForbidden", "[]",
                        "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified");
-    if (!c->err.cause_count)
-        return 0;
-    char text[600];
-    snprintf(text, sizeof(text), "PodLogOptions \"%s\" is invalid: %s: %s", pod,
-             c->err.causes[0].field, c->err.causes[0].message);
-    neap_err_set(&c->err, NEAP_EINVALID, "%s", text);
-    neap_err_about(&c->err, "", "PodLogOptions", pod);
-    return c->err.code;
+    else if (!rc)
+        rc = check_min(c, "sinceSeconds", 1, "must be greater than 0");
+    if (!rc && stream && *stream) /* behind a gate that is off by default */
+        neap_err_cause(&c->err, "FieldValueForbidden", "stream", "Forbidden: may not be specified");
+    return rc || !c->err.cause_count ? rc : invalid_log(c, pod);
 }
 
 static void add_escaped(struct neap_buf *b, const char *s)
@@ -171,6 +202,9 @@ int node_path(struct neap_call *c, yyjson_val *pod, const char **ret_path, const
         rc = choose(c, spec, c->name, &container);
     if (rc)
         return rc;
+    *ret_node = NULL;
+    if (log && (!node || !*node))
+        return 0;
     if (!node || !*node)
         return neap_err_set(&c->err, NEAP_EBADREQUEST, "pod %s does not have a host assigned",
                             c->name);

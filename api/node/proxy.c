@@ -193,10 +193,15 @@ void neap_node_dialer_handle(void *arg, struct neap_call *c, struct neap_object 
     const char *path, *node;
     yyjson_doc *doc = neap_object_parse(pod, NULL);
     int rc = node_path(c, yyjson_doc_get_root(doc), &path, &node);
-    if (!rc)
+    if (!rc && node)
         rc = open_agent(d, node, &http, &c->err);
     yyjson_doc_free(doc);
     neap_object_unref(pod);
+    if (!rc && !node) { /* no node yet: there is no log, which is no error */
+        c->status = 204;
+        neap_rest_finish(c);
+        return;
+    }
     if (rc)
         neap_rest_fail(c);
     else if (strcmp(c->subresource, "log") == 0)

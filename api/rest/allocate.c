@@ -190,19 +190,34 @@ static const char *cluster_family(struct rest_write *w)
     return neap_ip_family(cidr && strchr(cidr, ':'));
 }
 
+/* A headless Service without a selector is of both families, whatever the cluster has: its endpoints are the user's. */
+static void set_families(struct rest_write *w, bool both)
+{
+    yyjson_mut_val *spec = at(w->root, "spec"), *families = yyjson_mut_obj_get(spec, "ipFamilies");
+    const char *old = w->old_root ? neap_json_str_at(w->old_root, "spec.ipFamilyPolicy") : NULL;
+    const char *policy = old && *old ? old : both ? "RequireDualStack" : "SingleStack";
+    if (!yyjson_mut_obj_get(spec, "ipFamilyPolicy"))
+        neap_json_set_at(w->doc, spec, "ipFamilyPolicy", yyjson_mut_strcpy(w->doc, policy));
+    if (!families) {
+        families = yyjson_mut_arr(w->doc);
+        yyjson_mut_arr_add_str(w->doc, families, cluster_family(w));
+        neap_json_set_at(w->doc, spec, "ipFamilies", families);
+    }
+    bool single = neap_streq(neap_json_str_at(spec, "ipFamilyPolicy"), "SingleStack");
+    if (both && !single && yyjson_mut_arr_size(families) == 1)
+        yyjson_mut_arr_add_str(
+            w->doc, families,
+            neap_ip_family(yyjson_mut_equals_str(yyjson_mut_arr_get_first(families), "IPv4")));
+}
+
 static void set_ip(struct rest_write *w, const char *ip)
 {
     yyjson_mut_val *list = yyjson_mut_arr(w->doc), *spec = at(w->root, "spec");
     yyjson_mut_arr_append(list, yyjson_mut_strcpy(w->doc, ip));
     neap_json_set_at(w->doc, spec, "clusterIP", yyjson_mut_strcpy(w->doc, ip));
     neap_json_set_at(w->doc, spec, "clusterIPs", list);
-    if (!yyjson_mut_obj_get(spec, "ipFamilies")) {
-        yyjson_mut_val *families = yyjson_mut_arr(w->doc);
-        yyjson_mut_arr_add_str(w->doc, families, cluster_family(w));
-        neap_json_set_at(w->doc, spec, "ipFamilies", families);
-    }
-    if (!yyjson_mut_obj_get(spec, "ipFamilyPolicy"))
-        neap_json_set_at(w->doc, spec, "ipFamilyPolicy", yyjson_mut_str(w->doc, "SingleStack"));
+    set_families(w, strcmp(ip, "None") == 0 &&
+                        !yyjson_mut_obj_size(yyjson_mut_obj_get(spec, "selector")));
 }
 
 static bool same_list(yyjson_mut_val *a, yyjson_mut_val *b)
@@ -218,7 +233,9 @@ static void normalize_ips(struct rest_write *w)
     const char *ip = neap_json_str_at(w->root, "spec.clusterIP");
     const char *old = w->old_root ? neap_json_str_at(w->old_root, "spec.clusterIP") : NULL;
     bool external = neap_streq(neap_json_str_at(w->root, "spec.type"), "ExternalName");
-    if (!ip && old && !list && !external) { /* an update that leaves both out keeps them */
+    if (ip && !*ip)
+        ip = NULL;
+    if (!ip && old && !external && (!list || same_list(list, old_list))) { /* left out: kept */
         ip = old;
         neap_json_set_at(w->doc, spec, "clusterIP", yyjson_mut_strcpy(w->doc, old));
     }
@@ -299,8 +316,15 @@ static void port_name(char out[32], int64_t port, const char *protocol)
                                             : "tcp");
 }
 
+static int64_t health_port(yyjson_mut_val *root)
+{
+    return yyjson_mut_get_sint(at(root, "spec.healthCheckNodePort"));
+}
+
 static bool holds_port(yyjson_mut_val *root, int64_t port, const char *protocol)
 {
+    if (port && health_port(root) == port && neap_streq(protocol, "TCP"))
+        return true;
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(root, "spec.ports"));
     for (yyjson_mut_val *p; (p = yyjson_mut_arr_iter_next(&it));)
         if (yyjson_mut_get_sint(yyjson_mut_obj_get(p, "nodePort")) == port &&
@@ -386,9 +410,43 @@ static void keep_old_port(struct rest_write *w, yyjson_mut_val *p)
     }
 }
 
+/* Where a balancer that keeps the client's address asks whether this node has endpoints. */
+static int allocate_health_port(struct rest_write *w, struct neap_err *err)
+{
+    yyjson_mut_val *spec = at(w->root, "spec");
+    int64_t old = w->old_root ? health_port(w->old_root) : 0, port = health_port(w->root);
+    bool need = neap_streq(neap_json_str_at(w->root, "spec.type"), "LoadBalancer") &&
+                neap_streq(neap_json_str_at(w->root, "spec.externalTrafficPolicy"), "Local");
+    char name[32];
+    if (!need) {
+        if (port && port == old)
+            yyjson_mut_obj_remove_key(spec, "healthCheckNodePort");
+        return 0;
+    }
+    port = port ? port : old;
+    int rc = port ? 0 : choose_port(w, "TCP", &port, err);
+    if (rc)
+        return rc;
+    port_name(name, port, "TCP");
+    neap_json_set_at(w->doc, spec, "healthCheckNodePort", yyjson_mut_sint(w->doc, port));
+    if (port == old)
+        return 0;
+    if (neap_snapshot_get(snapshot(w), ports(), NULL, name)) {
+        neap_err_cause(err, "FieldValueInvalid", "spec.healthCheckNodePort",
+                       "Invalid value: %lld: provided port is already allocated", (long long)port);
+        return rest_err_invalid(err, w->kind, w->name);
+    }
+    return reserve(w, ports(), name, err);
+}
+
 /* Ports that the new form no longer holds (or all, when it is deleted). */
 static void release_ports(struct rest_write *w, bool all)
 {
+    int64_t health = health_port(w->old_root);
+    char health_name[32];
+    port_name(health_name, health, "TCP");
+    if (health && (all || !holds_port(w->root, health, "TCP")))
+        give_back(w, ports(), health_name);
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(w->old_root, "spec.ports"));
     for (yyjson_mut_val *p; (p = yyjson_mut_arr_iter_next(&it));) {
         int64_t port = yyjson_mut_get_sint(yyjson_mut_obj_get(p, "nodePort"));
@@ -418,9 +476,10 @@ static int allocate_ports(struct rest_write *w, struct neap_err *err)
         if (rc)
             return rc;
     }
-    if (w->old_root)
+    int rc = allocate_health_port(w, err);
+    if (!rc && w->old_root)
         release_ports(w, false);
-    return 0;
+    return rc;
 }
 
 int rest_allocate(struct rest_write *w, struct neap_err *err)

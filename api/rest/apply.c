@@ -64,7 +64,12 @@ static int check_meta(struct rest_write *w, yyjson_mut_val *config, struct neap_
     const char *name = neap_json_str_at(config, "metadata.name"),
                *ns = neap_json_str_at(config, "metadata.namespace");
     char current[24];
-    if (name && *name && strcmp(name, w->name) != 0)
+    if (!name || !*name)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "the name of the object (%s based on URL) was undeterminable: name "
+                            "must be provided",
+                            w->name);
+    if (strcmp(name, w->name) != 0)
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "the name of the object (%s) does not match the name on the URL (%s)",
                             name, w->name);
@@ -130,12 +135,16 @@ static int check_body(struct neap_call *c, struct apply *p, const char *want_kin
 {
     const char *kind = neap_json_str_at(p->config, "kind"),
                *version = neap_json_str_at(p->config, "apiVersion");
-    if (!yyjson_mut_is_obj(p->config))
-        return neap_err_set(err, NEAP_EBADREQUEST, "error decoding YAML: the patch is no object");
+    if (!yyjson_mut_is_obj(p->config) && !yyjson_mut_is_null(p->config))
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "error decoding patch: error unmarshaling JSON: while decoding JSON: "
+                            "json: cannot unmarshal %s into Go value of type map[string]interface "
+                            "{}",
+                            neap_json_type_name(p->config));
     if (want_kind && (!neap_streq(kind, want_kind) || !neap_streq(version, want)))
-        return neap_err_set(
-            err, NEAP_EBADREQUEST, "the applied object is a %s of %s, not a %s of %s",
-            kind ? kind : "(no kind)", version ? version : "(no apiVersion)", want_kind, want);
+        return neap_err_set(err, NEAP_EBADREQUEST, "invalid object type: %s%s, Kind=%s",
+                            version && strchr(version, '/') ? "" : "/", version ? version : "",
+                            kind ? kind : "");
     return 0;
 }
 

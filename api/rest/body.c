@@ -94,6 +94,21 @@ int rest_body_parse(struct neap_call *c, const char *expected, const struct neap
     return rc;
 }
 
+/* YAML's findings come as one text of several lines: each is a warning. */
+static void warn_each(struct neap_call *c, const char *text)
+{
+    static const char yaml[] = "yaml: unmarshal errors:\n";
+    if (!neap_startswith(text, yaml)) {
+        neap_call_warn(c, "%s", text);
+        return;
+    }
+    for (const char *line = text + sizeof(yaml) - 1, *end; *line; line = *end ? end + 1 : end) {
+        end = strchrnul(line, '\n');
+        line += strspn(line, " ");
+        neap_call_warn(c, "%.*s", (int)(end - line), line);
+    }
+}
+
 int rest_report_finish(struct neap_call *c, const struct neap_decode_report *report,
                        struct neap_err *err)
 {
@@ -101,7 +116,7 @@ int rest_report_finish(struct neap_call *c, const struct neap_decode_report *rep
         return 0;
     if (c->options.field_validation != NEAP_FV_STRICT) {
         for (unsigned i = 0; i < report->count; i++)
-            neap_call_warn(c, "%s", report->unknown[i]);
+            warn_each(c, report->unknown[i]);
         return 0;
     }
     struct neap_buf b = NEAP_BUF_INIT;

@@ -87,6 +87,9 @@ void rest_reply_json(struct neap_call *c, int status);
 void rest_reply_text(struct neap_call *c, int status, const char *text);
 /* True: the plain stored bytes are what was asked for (JSON, no Table, the storage version). */
 bool rest_plain(const struct neap_call *c);
+void rest_yaml_status(struct neap_call *c);
+/* apiVersion of the Table or PartialObjectMetadata that was asked for. */
+const char *rest_meta_version(const struct neap_call *c);
 bool rest_wants(const struct neap_call *c, const char *as); /* "Table", "PartialObjectMetadata" */
 /* Appends one object as accepted: converted to c->kind's version; in a list <in_list> the head
  * is left out. Returns false when the arena is exhausted. */
@@ -264,6 +267,8 @@ void rest_busy_release(struct rest_write *w);
 bool rest_busy_take(struct rest_write *w);
 void rest_busy_cancel(struct rest_write *w);
 void rest_write_run(struct rest_write *w);
+/* The object has another uid than the body's. */
+int rest_err_uid(struct neap_err *err, const struct rest_write *w, const char *uid);
 
 /* ---- eviction.c ---- */
 /* Within the deletion of an evicted pod: asks its disruption budget, whose count joins the transaction, and says in the

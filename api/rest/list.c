@@ -99,7 +99,7 @@ static void write_head(struct list *l, struct neap_buf *out)
     }
     neap_buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{",
                     partial ? "PartialObjectMetadataList" : c->kind->list_kind,
-                    partial ? "meta.k8s.io/v1" : neap_kind_api_version(c->kind, api_version));
+                    partial ? rest_meta_version(c) : neap_kind_api_version(c->kind, api_version));
     neap_buf_printf(out, "\"resourceVersion\":\"%llu\"",
                     (unsigned long long)neap_snapshot_revision(l->snapshot));
 }

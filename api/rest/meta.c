@@ -109,7 +109,7 @@ int rest_meta_update(struct rest_write *w, struct neap_err *err)
     keep(w, meta, old, "name", false, &causes);
     keep(w, meta, old, "namespace", false, &causes);
     keep(w, meta, old, "uid", true, &causes);
-    keep(w, meta, old, "creationTimestamp", true, &causes);
+    keep(w, meta, old, "creationTimestamp", false, &causes);
     keep(w, meta, old, "generation", false, &causes);
     keep(w, meta, old, "deletionTimestamp", true, &causes);
     keep(w, meta, old, "deletionGracePeriodSeconds", true, &causes);
@@ -124,6 +124,11 @@ int rest_meta_update(struct rest_write *w, struct neap_err *err)
     return rest_err_invalid(err, w->kind, w->name);
 }
 
+static bool is_namespace(const struct neap_kind *k)
+{
+    return !*k->group && strcmp(k->resource, "namespaces") == 0;
+}
+
 void rest_meta_mark_deleted(struct rest_write *w, int64_t grace_s)
 {
     yyjson_mut_val *meta = meta_of(w), *generation = get(meta, "generation");
@@ -136,7 +141,8 @@ void rest_meta_mark_deleted(struct rest_write *w, int64_t grace_s)
                         yyjson_mut_get_len(get(meta, "deletionTimestamp")), &at))
         at -= yyjson_mut_get_sint(before) * 1000000000;
     put(w, meta, "deletionTimestamp", time_value(w, at + grace_s * 1000000000));
-    put(w, meta, "deletionGracePeriodSeconds", yyjson_mut_sint(w->doc, grace_s));
+    if (!is_namespace(w->kind)) /* it goes by its own finalizers */
+        put(w, meta, "deletionGracePeriodSeconds", yyjson_mut_sint(w->doc, grace_s));
     if (!marked && yyjson_mut_get_sint(generation) > 0)
         put(w, meta, "generation", yyjson_mut_sint(w->doc, yyjson_mut_get_sint(generation) + 1));
     yyjson_mut_obj_remove_key(meta, "resourceVersion");

@@ -53,6 +53,12 @@ bool rest_wants(const struct neap_call *c, const char *as)
     return a && a->as && strncmp(a->as, as, strlen(as)) == 0;
 }
 
+const char *rest_meta_version(const struct neap_call *c)
+{
+    const struct neap_accept *a = rest_call_of(c)->accept;
+    return a && neap_streq(a->v, "v1beta1") ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1";
+}
+
 static bool yaml(const struct neap_call *c)
 {
     const struct neap_accept *a = rest_call_of(c)->accept;
@@ -129,6 +135,21 @@ static bool to_yaml(struct neap_call *c)
     neap_yaml_write(&c->reply_buf, yyjson_mut_doc_get_root(doc));
     c->reply_type = "application/yaml";
     return true;
+}
+
+/* A Status too is told in the form that was agreed on. */
+void rest_yaml_status(struct neap_call *c)
+{
+    struct neap_err err = NEAP_ERR_INIT;
+    yyjson_mut_doc *doc;
+    if (!yaml(c) ||
+        neap_json_parse(c->arena, c->reply_buf.data, c->reply_buf.len, NULL, &doc, &err)) {
+        neap_err_done(&err);
+        return;
+    }
+    neap_buf_reset(&c->reply_buf);
+    neap_yaml_write(&c->reply_buf, yyjson_mut_doc_get_root(doc));
+    c->reply_type = "application/yaml";
 }
 
 static bool to_pretty(struct neap_call *c)

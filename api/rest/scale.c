@@ -108,14 +108,24 @@ static int change(struct rest_write *w, struct neap_err *err)
              : w->call->patch_type == NEAP_PATCH_T_MERGE
                  ? neap_patch_merge(p->doc, &s, p->patch, err)
                  : neap_patch_strategic(p->doc, &s, p->patch, scale_type(), err);
+        struct neap_decode_report report = {.arena = w->call->arena};
         if (!rc)
-            rc = neap_kind_decode(p->doc, s, scale_type(), NEAP_FV_IGNORE, NULL, err);
+            rc = neap_kind_decode(p->doc, s, scale_type(), w->call->options.field_validation,
+                                  &report, err);
+        if (!rc)
+            rc = rest_report_finish(w->call, &report, err);
         if (rc)
             return rc;
     }
     const char *version = neap_json_str_at(s, "metadata.resourceVersion");
     const char *name = neap_json_str_at(s, "metadata.name");
-    if (name && *name && strcmp(name, w->name) != 0)
+    const char *uid = neap_json_str_at(s, "metadata.uid");
+    if (!name || !*name)
+        return neap_err_set(err, NEAP_EBADREQUEST,
+                            "the name of the object (%s based on URL) was undeterminable: name "
+                            "must be provided",
+                            w->name);
+    if (strcmp(name, w->name) != 0)
         return neap_err_set(err, NEAP_EBADREQUEST,
                             "the name of the object (%s) does not match the name on the URL (%s)",
                             name, w->name);
@@ -123,6 +133,8 @@ static int change(struct rest_write *w, struct neap_err *err)
     snprintf(current, sizeof(current), "%llu", (unsigned long long)neap_object_revision(w->old));
     if (version && *version && strcmp(version, current) != 0)
         return rest_err_conflict_modified(err, w->kind, w->name);
+    if (uid && *uid && strcmp(uid, neap_object_uid(w->old)) != 0)
+        return rest_err_uid(err, w, uid);
     int64_t n = yyjson_mut_get_sint(neap_json_at(s, "spec.replicas"));
     if (n < 0)
         return invalid(w, n, err);

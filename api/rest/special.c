@@ -244,9 +244,14 @@ void rest_binding(struct neap_call *c)
         c->kind = neap_kind_by_resource("", "v1", "pods");
         c->name = neap_json_str_at(root, "metadata.name");
     }
+    const char *said = neap_json_str_at(root, "metadata.name");
+    if (c->name && said && *said && strcmp(said, c->name) != 0) {
+        rest_fail_with(c, NEAP_EBADREQUEST, "name in URL does not match name in Binding object");
+        return;
+    }
     struct rest_write *w = rest_write_new(c);
     if (!w || !c->name) {
-        rest_fail_with(c, NEAP_EBADREQUEST, "name is required");
+        rest_fail_with(c, NEAP_EBADREQUEST, "Name parameter required.");
         return;
     }
     w->operation = REST_UPDATE;
@@ -268,6 +273,7 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
     const char *kind = neap_json_str_at(root, "spec.boundObjectRef.kind");
     const char *name = neap_json_str_at(root, "spec.boundObjectRef.name");
     const char *uid = neap_json_str_at(root, "spec.boundObjectRef.uid");
+    const char *version = neap_json_str_at(root, "spec.boundObjectRef.apiVersion");
     if (!kind)
         return 0;
     bool node = strcmp(kind, "Node") == 0;
@@ -277,9 +283,9 @@ static int bound_object(struct neap_call *c, yyjson_mut_val *root, struct neap_t
                                                       : strcmp(kind, "Secret") == 0 ? "secrets"
                                                                                     : "");
     if (!k)
-        return neap_err_set(err, NEAP_EBADREQUEST,
-                            "cannot bind token for serviceaccount \"%s\" to object of type \"%s\"",
-                            c->name, kind);
+        return neap_err_set(
+            err, NEAP_EBADREQUEST, "cannot bind token to object of type %s%s, Kind=%s",
+            version && strchr(version, '/') ? "" : "/", version ? version : "", kind);
     struct neap_object *o = neap_snapshot_get(rest_call_of(c)->snapshot, k,
                                               node ? NULL : c->namespace_, name ? name : "");
     if (!o)

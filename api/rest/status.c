@@ -183,6 +183,7 @@ void neap_rest_refuse(struct neap_call *c)
 void rest_fail(struct neap_call *c)
 {
     neap_rest_refuse(c);
+    rest_yaml_status(c);
     rest_finish(c);
 }
 

@@ -301,6 +301,17 @@ static int slice_create(struct rest_write *w, struct neap_err *err)
 
 /* ---- services: what belongs to the type that it had goes with it ---- */
 
+/* A balancer that says nothing else hands connections on to the address as it is. */
+static void default_ip_mode(struct rest_write *w)
+{
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(at(w->root, "status.loadBalancer.ingress"));
+    for (yyjson_mut_val *e; (e = yyjson_mut_arr_iter_next(&it));) {
+        const char *ip = neap_json_str_at(e, "ip");
+        if (ip && *ip && !yyjson_mut_obj_get(e, "ipMode"))
+            neap_json_set_at(w->doc, e, "ipMode", yyjson_mut_str(w->doc, "VIP"));
+    }
+}
+
 static int service_update(struct rest_write *w, struct neap_err *err)
 {
     static const char *const fields[] = {"externalTrafficPolicy", "healthCheckNodePort",
@@ -308,6 +319,10 @@ static int service_update(struct rest_write *w, struct neap_err *err)
     const char *type = neap_json_str_at(w->root, "spec.type");
     yyjson_mut_val *spec = at(w->root, "spec");
     (void)err;
+    if (neap_streq(type, "LoadBalancer"))
+        default_ip_mode(w);
+    else if (!w->subresource)
+        neap_json_set_at(w->doc, w->root, "status.loadBalancer", yyjson_mut_obj(w->doc));
     if (!w->subresource && neap_streq(type, "ExternalName") &&
         !neap_streq(neap_json_str_at(w->old_root, "spec.type"), "ExternalName"))
         yyjson_mut_obj_remove_key(spec, "internalTrafficPolicy");
@@ -323,7 +338,26 @@ static int service_update(struct rest_write *w, struct neap_err *err)
     return 0;
 }
 
+/* ---- nodes: podCIDR is the first of podCIDRs; when they differ it wins ---- */
+
+static int node_write(struct rest_write *w, struct neap_err *err)
+{
+    const char *one = neap_json_str_at(w->root, "spec.podCIDR");
+    yyjson_mut_val *list = at(w->root, "spec.podCIDRs");
+    const char *first = yyjson_mut_get_str(yyjson_mut_arr_get_first(list));
+    (void)err;
+    if (one && *one && !neap_streq(first, one)) {
+        list = yyjson_mut_arr(w->doc);
+        yyjson_mut_arr_append(list, yyjson_mut_strcpy(w->doc, one));
+        neap_json_set_at(w->doc, w->root, "spec.podCIDRs", list);
+    } else if (first && (!one || !*one)) {
+        neap_json_set_at(w->doc, w->root, "spec.podCIDR", yyjson_mut_strcpy(w->doc, first));
+    }
+    return 0;
+}
+
 const struct rest_strategy rest_strategies[] = {
+    {"", "nodes", node_write, node_write},
     {"", "services", NULL, service_update},
     {"", "pods", pod_create, pod_update},
     {"", "namespaces", namespace_create, namespace_update},

@@ -62,6 +62,30 @@ static void bump_generation(struct rest_write *w)
     }
 }
 
+/* These change a part of the spec and nothing of the metadata but who owns it. */
+static void keep_metadata(struct rest_write *w)
+{
+    yyjson_mut_val *owners = neap_json_at(w->root, "metadata.managedFields");
+    yyjson_mut_val *meta =
+        yyjson_mut_val_mut_copy(w->doc, yyjson_mut_obj_get(w->old_root, "metadata"));
+    yyjson_mut_obj_remove_key(meta, "managedFields");
+    if (owners)
+        yyjson_mut_obj_put(meta, yyjson_mut_str(w->doc, "managedFields"),
+                           yyjson_mut_val_mut_copy(w->doc, owners));
+    yyjson_mut_obj_put(w->root, yyjson_mut_str(w->doc, "metadata"), meta);
+}
+
+static void keep_spec_but(struct rest_write *w, const char *field)
+{
+    yyjson_mut_val *new = yyjson_mut_obj_get(yyjson_mut_obj_get(w->root, "spec"), field);
+    yyjson_mut_val *spec = yyjson_mut_val_mut_copy(w->doc, yyjson_mut_obj_get(w->old_root, "spec"));
+    yyjson_mut_obj_remove_key(spec, field);
+    if (new)
+        yyjson_mut_obj_put(spec, yyjson_mut_str(w->doc, field),
+                           yyjson_mut_val_mut_copy(w->doc, new));
+    yyjson_mut_obj_put(w->root, yyjson_mut_str(w->doc, "spec"), spec);
+}
+
 int rest_prepare_update(struct rest_write *w, struct neap_err *err)
 {
     const struct rest_strategy *s = strategy_of(w->kind);
@@ -72,6 +96,11 @@ int rest_prepare_update(struct rest_write *w, struct neap_err *err)
                     : w->subresource->reset_on_write;
     bool status = w->subresource && strcmp(w->subresource->name, "status") == 0;
     reset(w, paths);
+    bool ephemeral = w->subresource && strcmp(w->subresource->name, "ephemeralcontainers") == 0;
+    if (ephemeral || (w->subresource && strcmp(w->subresource->name, "resize") == 0))
+        keep_metadata(w);
+    if (ephemeral)
+        keep_spec_but(w, "ephemeralContainers");
     int rc = rest_meta_update(w, err);
     if (!rc && s && s->update)
         rc = s->update(w, err);

@@ -41,9 +41,9 @@ void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revisio
                      int64_t remaining, bool columns)
 {
     neap_buf_printf(out,
-                    "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{"
+                    "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{"
                     "\"resourceVersion\":\"%llu\"",
-                    (unsigned long long)revision);
+                    rest_meta_version(c), (unsigned long long)revision);
     if (cont)
         neap_buf_printf(out, ",\"continue\":\"%s\"", cont);
     if (cont && remaining >= 0)
@@ -73,13 +73,12 @@ static void write_cells(struct neap_call *c, yyjson_val *root, struct neap_buf *
 }
 
 /* metadata's bytes within the object's: {"kind":..,"apiVersion":..,"metadata":{...} */
-static void write_partial(const struct neap_object *o, yyjson_val *root, struct neap_buf *out)
+static void write_partial(struct neap_call *c, yyjson_val *root, struct neap_buf *out)
 {
     size_t n = 0;
-    (void)o;
     char *meta = yyjson_val_write(yyjson_obj_get(root, "metadata"), 0, &n);
-    neap_buf_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\","
-                      "\"metadata\":");
+    neap_buf_printf(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"%s\",\"metadata\":",
+                    rest_meta_version(c));
     neap_buf_append(out, meta ? meta : "{}", meta ? n : 2);
     neap_buf_char(out, '}');
     free(meta);
@@ -89,7 +88,7 @@ void rest_partial_write(struct neap_call *c, struct neap_buf *out, struct neap_o
 {
     yyjson_doc *doc = neap_object_parse(o, NULL);
     (void)c;
-    write_partial(o, yyjson_doc_get_root(doc), out);
+    write_partial(c, yyjson_doc_get_root(doc), out);
     yyjson_doc_free(doc);
 }
 
@@ -108,7 +107,7 @@ static void row(struct neap_call *c, struct neap_buf *out, const struct neap_obj
         free(text);
     } else if (strcmp(include, "None") != 0) {
         neap_buf_str(out, ",\"object\":");
-        write_partial(o, root, out);
+        write_partial(c, root, out);
     }
     neap_buf_char(out, '}');
 }

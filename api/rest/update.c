@@ -6,6 +6,20 @@ struct update {
     yyjson_mut_val *body;
 };
 
+int rest_err_uid(struct neap_err *err, const struct rest_write *w, const char *uid)
+{
+    const struct neap_kind *k = w->kind;
+    neap_err_set(err, NEAP_ECONFLICT,
+                 "Operation cannot be fulfilled on %s%s%s \"%s\": StorageError: invalid object, "
+                 "Code: 4, Key: /registry/%s%s%s/%s, ResourceVersion: 0, AdditionalErrorMsg: "
+                 "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+                 k->resource, *k->group ? "." : "", k->group, w->name, k->resource,
+                 w->namespace_ ? "/" : "", w->namespace_ ? w->namespace_ : "", w->name, uid,
+                 w->old ? neap_object_uid(w->old) : "");
+    neap_err_about(err, k->group, k->resource, w->name);
+    return NEAP_ECONFLICT;
+}
+
 static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err *err)
 {
     const char *uid = yyjson_mut_get_str(yyjson_mut_obj_get(meta, "uid"));
@@ -15,15 +29,7 @@ static int identity(struct rest_write *w, yyjson_mut_val *meta, struct neap_err 
         return neap_err_set(err, NEAP_EPLAIN, "strconv.ParseUint: parsing \"%s\": invalid syntax",
                             version);
     if (uid && *uid && (!w->old || strcmp(uid, neap_object_uid(w->old)) != 0)) {
-        neap_err_set(
-            err, NEAP_ECONFLICT,
-            "Operation cannot be fulfilled on %s%s%s \"%s\": StorageError: invalid object, "
-            "Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
-            "UID in precondition: %s, UID in object meta: %s",
-            w->kind->resource, *w->kind->group ? "." : "", w->kind->group, w->name, w->key.data,
-            uid, w->old ? neap_object_uid(w->old) : "");
-        neap_err_about(err, w->kind->group, w->kind->resource, w->name);
-        return NEAP_ECONFLICT;
+        return rest_err_uid(err, w, uid);
     }
     if (revision) {
         w->revision_precondition = version;

@@ -54,7 +54,8 @@ static void frame_bookmark(struct watch *w, struct neap_buf *out, uint64_t revis
                         "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":"
                         "\"%llu\"%s}}",
                         partial ? "PartialObjectMetadata" : c->kind->kind,
-                        partial ? "meta.k8s.io/v1" : neap_kind_api_version(c->kind, api_version),
+                        partial ? rest_meta_version(c)
+                                : neap_kind_api_version(c->kind, api_version),
                         (unsigned long long)revision, annotation);
     }
     neap_buf_str(out, "}\n");
@@ -271,8 +272,8 @@ static void start(struct neap_call *c)
     struct neap_err err = NEAP_ERR_INIT;
     int rc = open_watch(w, after, &err);
     c->status = 200;
-    c->reply_type = rest_protobuf(c) ? "application/vnd.kubernetes.protobuf;stream=watch"
-                                     : "application/json;stream=watch";
+    c->reply_type =
+        rest_protobuf(c) ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json";
     if (rc == NEAP_EEXPIRED) { /* told in the stream, as the real server does */
         frame_error(&c->reply_buf, NEAP_EEXPIRED, err.message);
         w->snapshot = neap_snapshot_unpin(w->snapshot);
@@ -307,9 +308,10 @@ void rest_watch(struct neap_call *c)
     }
     const struct neap_accept *a = rest_call_of(c)->accept;
     if (a->media == NEAP_MEDIA_YAML) {
-        rest_fail_with(c, NEAP_ENOTACCEPTABLE,
-                       "406: Not Acceptable\n\nAvailable representations: application/json, "
-                       "application/json;stream=watch");
+        rest_fail_with(
+            c, NEAP_ENOTACCEPTABLE,
+            "only the following media types are accepted: application/json;stream=watch, "
+            "application/vnd.kubernetes.protobuf;stream=watch");
         return;
     }
     if (c->options.send_initial_events == 1 && revision)

@@ -193,12 +193,13 @@ static bool grace_is_zero(yyjson_mut_val *root)
 /* An update that took the last finalizer off an object that is being deleted removes it. */
 static bool last_finalizer_gone(struct rest_write *w)
 {
-    if (w->created || !w->old_root || !neap_object_deleting(w->old) || !grace_is_zero(w->old_root))
+    bool namespace_ = strcmp(w->kind->resource, "namespaces") == 0 && !*w->kind->group;
+    if (w->created || !w->old_root || !neap_object_deleting(w->old) ||
+        (!namespace_ && !grace_is_zero(w->old_root)))
         return false;
     if (yyjson_mut_arr_size(neap_json_at(w->root, "metadata.finalizers")))
         return false;
-    return !(strcmp(w->kind->resource, "namespaces") == 0 && !*w->kind->group) ||
-           yyjson_mut_arr_size(neap_json_at(w->root, "spec.finalizers")) == 0;
+    return !namespace_ || yyjson_mut_arr_size(neap_json_at(w->root, "spec.finalizers")) == 0;
 }
 
 /* The storage form of the new object as a draft. */

@@ -224,8 +224,9 @@ int apply_validate(struct neap_arena *arena, const struct neap_type *type, yyjso
                 neap_buf_str(&b, "  ");
         }
         rc = neap_err_set(
-            err, NEAP_EPLAIN, "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
-            meta(config, "namespace"), meta(config, "name"), top(config, "apiVersion"),
+            err, NEAP_EPLAIN, "failed to create typed patch object (%s/%s; %s%s, Kind=%s): %s%s",
+            meta(config, "namespace"), meta(config, "name"),
+            strchr(top(config, "apiVersion"), '/') ? "" : "/", top(config, "apiVersion"),
             top(config, "kind"), many ? "errors:\n  " : "", b.data);
     }
     neap_buf_done(&x.path);

@@ -246,6 +246,8 @@ HOOK(service_spec)
     if (strcmp(text(o, "sessionAffinity"), "ClientIP") == 0) {
         yyjson_mut_val *config = object_at(d, o, "sessionAffinityConfig");
         set_int(d, object_at(d, config, "clientIP"), "timeoutSeconds", 10800);
+    } else if (strcmp(text(o, "sessionAffinity"), "None") == 0) {
+        yyjson_mut_obj_remove_key(o, "sessionAffinityConfig");
     }
     if (node_port || balancer || yyjson_mut_arr_size(get(o, "externalIPs")))
         set_str(d, o, "externalTrafficPolicy", "Cluster");

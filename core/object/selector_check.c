@@ -77,7 +77,7 @@ static void check_name(struct neap_buf *out, const char *s, size_t len)
     if (!len)
         finding(out, "name part must be non-empty");
     else if (len > 63)
-        finding(out, "name part must be no more than 63 characters");
+        finding(out, "name part must be no more than 63 bytes");
     if (!qualified(s, len))
         finding(out, "name part " QUALIFIED_MUST);
 }
@@ -180,7 +180,7 @@ static void check_value(struct findings *f, struct neap_text key, size_t i, stru
 {
     NEAP_CLEANUP_BUF struct neap_buf found = NEAP_BUF_INIT, path = NEAP_BUF_INIT;
     if (v.len > 63)
-        finding(&found, "must be no more than 63 characters");
+        finding(&found, "must be no more than 63 bytes");
     if (v.len && !qualified(v.s, v.len))
         finding(&found, VALUE_MUST);
     if (!found.len)

@@ -119,7 +119,11 @@ static int read_set(struct lexer *l, struct values *v, struct neap_err *err)
     advance(l);
     if (!at_name(l) && l->token != T_COMMA && l->token != T_CLOSE)
         return unexpected(l, ", expected: ',', ')' or identifier", err);
-    int code = l->token == T_CLOSE ? 0 : read_set_items(l, v, err);
+    int code = 0;
+    if (l->token == T_CLOSE)
+        put_value(v, (struct neap_text){"", 0}); /* () is the empty value, as in Kubernetes */
+    else
+        code = read_set_items(l, v, err);
     if (!code && l->token != T_CLOSE)
         return unexpected(l, ", expected: ')'", err);
     if (!code)

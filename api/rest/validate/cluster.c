@@ -75,6 +75,10 @@ static void check_node_update(struct rest_validation *v)
     if (size(get(old, "podCIDRs")) && !rest_same(get(now, "podCIDRs"), get(old, "podCIDRs")))
         rest_forbidden(v, AT(p, "podCIDRs"),
                        "node updates may not change podCIDR except from \"\" to valid");
+    if (*string_of(get(old, "providerID")) &&
+        !rest_same(get(now, "providerID"), get(old, "providerID")))
+        rest_forbidden(v, AT(p, "providerID"),
+                       "node updates may not change providerID except from \"\" to valid");
 }
 
 void rest_validate_node(struct rest_validation *v)

@@ -406,10 +406,41 @@ static void check_update(struct rest_validation *v, path p, json *spec, json *ol
         rest_forbidden(v, AT(p, "healthCheckNodePort"), "field is immutable");
 }
 
+static void check_ingress(struct rest_validation *v, path p, json *ingress)
+{
+    static const char *const modes[] = {"Proxy", "VIP", NULL};
+    const char *ip = string_of(get(ingress, "ip")), *host = string_of(get(ingress, "hostname"));
+    const char *mode = string_of(get(ingress, "ipMode"));
+    bool v6;
+    if (*ip)
+        rest_check_ip(v, AT(p, "ip"), ip, NULL);
+    if (!*ip && get(ingress, "ipMode"))
+        rest_forbidden(v, AT(p, "ipMode"), "may not be specified when `ip` is not set");
+    else if (*mode && strcmp(mode, "VIP") != 0 && strcmp(mode, "Proxy") != 0)
+        rest_unsupported(v, AT(p, "ipMode"), mode, modes);
+    if (*host && rest_ip(host, &v6))
+        rest_invalid_string(v, AT(p, "hostname"), host, "must be a DNS name, not an IP address");
+    else if (*host)
+        rest_check_words(v, AT(p, "hostname"), host, rest_words_dns_subdomain);
+}
+
+static void check_status(struct rest_validation *v)
+{
+    json *balancer = get(get(v->root, "status"), "loadBalancer"), *list = get(balancer, "ingress");
+    path p = AT(AT(AT(NULL, "status"), "loadBalancer"), "ingress");
+    if (size(list) && !type_is(get(v->root, "spec"), "LoadBalancer"))
+        rest_forbidden(v, p, "may only be used when `spec.type` is 'LoadBalancer'");
+    else
+        EACH(e, list)
+    check_ingress(v, ITEM(p, e.i), e.item);
+}
+
 void rest_validate_service(struct rest_validation *v)
 {
     json *spec = get(v->root, "spec"), *old = get(v->old_root, "spec");
     path p = AT(NULL, "spec");
+    if (v->subresource && strcmp(v->subresource->name, "status") == 0)
+        check_status(v);
     if (v->subresource)
         return;
     if (old)

@@ -155,6 +155,11 @@ static void warn_service(struct warner *w, json *root)
 {
     json *spec = get(root, "spec");
     path p = AT(NULL, "spec");
+    bool headless = is(spec, "clusterIP", "None") && !is(spec, "type", "ExternalName");
+    if (headless && is(spec, "sessionAffinity", "ClientIP"))
+        warn(w, AT(p, "SessionAffinity"), " is ignored for headless services");
+    if (!is(spec, "type", "ExternalName") && *string_of(get(spec, "externalName")))
+        warn(w, AT(p, "externalName"), " is ignored when spec.type is not \"ExternalName\"");
     if (size(get(spec, "externalIPs")))
         warn(w, AT(p, "externalIPs"),
              " is deprecated and may no longer be implemented in some clusters");

@@ -265,7 +265,7 @@ static void from_the_client_side(void **state)
 static void refused(void **state)
 {
 #define POD(rest) "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"" rest "}"
-#define TYPED     "failed to create typed patch object (/p; v1, Kind=Pod): "
+#define TYPED     "failed to create typed patch object (/p; /v1, Kind=Pod): "
     static const struct {
         const char *config;
         int code;
