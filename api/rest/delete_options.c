@@ -144,7 +144,7 @@ static int from_body(struct neap_call *c, yyjson_mut_val *root, bool *unsafe, st
 int rest_delete_options(struct neap_call *c, struct neap_err *err)
 {
     bool unsafe = c->internal ? false : from_query(c);
-    yyjson_mut_doc *doc;
+    yyjson_mut_doc *doc = NULL;
     int rc = 0;
     if (c->body_len) {
         const struct neap_type *type =

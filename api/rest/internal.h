@@ -141,6 +141,8 @@ bool rest_protobuf_frame(struct neap_buf *out, const char *json, size_t len);
 /* ---- table.c ---- */
 void rest_table_head(struct neap_call *c, struct neap_buf *out, uint64_t revision, const char *cont,
                      int64_t remaining, bool columns);
+/* The query's includeObject. */
+int rest_table_check(struct neap_call *c, struct neap_err *err);
 void rest_table_row(struct neap_call *c, struct neap_buf *out, struct neap_object *o);
 const char *rest_table_include(const struct neap_call *c);
 /* One object as PartialObjectMetadata. */

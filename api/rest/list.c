@@ -445,6 +445,12 @@ void rest_list(struct neap_call *c)
         neap_err_done(&err);
         return;
     }
+    bool continued = c->options.continue_token && *c->options.continue_token;
+    if (revision && continued) {
+        rest_fail_with(c, NEAP_EBADREQUEST,
+                       "specifying resource version is not allowed when using continue");
+        return;
+    }
     bool exact = neap_streq(c->options.resource_version_match, "Exact");
     if (revision && (!exact || revision > neap_registry_revision(rest_of(c)->options.registry)))
         rest_wait_revision(c, revision, answer);

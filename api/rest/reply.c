@@ -28,7 +28,7 @@ int rest_negotiate(struct neap_call *c, bool table, struct neap_err *err)
     for (unsigned i = 0; i < rc->accept_count; i++) {
         if (can_serve(c, &rc->accepts[i], table)) {
             rc->accept = &rc->accepts[i];
-            return 0;
+            return rest_wants(c, "Table") ? rest_table_check(c, err) : 0;
         }
         transform = transform || rc->accepts[i].as;
     }

@@ -9,6 +9,17 @@ const char *rest_table_include(const struct neap_call *c)
     return v && *v ? v : "Metadata";
 }
 
+int rest_table_check(struct neap_call *c, struct neap_err *err)
+{
+    const char *v = rest_table_include(c);
+    if (strcmp(v, "Metadata") == 0 || strcmp(v, "Object") == 0 || strcmp(v, "None") == 0)
+        return 0;
+    return neap_err_set(err, NEAP_EBADREQUEST,
+                        "Unable to convert to Table as requested: includeObject: Invalid value: "
+                        "\"%.200s\": must be 'Metadata', 'Object', 'None', or empty",
+                        v);
+}
+
 /* What kubectl shows of a kind without columns of its own. */
 static const struct neap_column fallback[] = {
     {.name = "Name", .type = "string", .format = "name", .path = "metadata.name"},
@@ -108,6 +119,8 @@ static void row(struct neap_call *c, struct neap_buf *out, const struct neap_obj
     } else if (strcmp(include, "None") != 0) {
         neap_buf_str(out, ",\"object\":");
         write_partial(c, root, out);
+    } else {
+        neap_buf_str(out, ",\"object\":null");
     }
     neap_buf_char(out, '}');
 }
