@@ -163,7 +163,7 @@ function neap.update(resource, namespace, name, object, subresource) end
 function neap.patch(resource, namespace, name, patch, subresource, type) end
 
 ---Server-side apply: the object is made or changed so that it has what is said here; fields that this manager
----applied before and does not name any more go. apiVersion and kind may be left out.
+---applied before and does not name any more go. apiVersion, kind and the name may be left out.
 ---Source: Kubernetes documentation, "Server-Side Apply".
 ---@param resource Resource
 ---@param namespace? string

@@ -225,23 +225,49 @@ static int api_patch(lua_State *l)
     return send(l, w);
 }
 
-/* The table at <index> once more with apiVersion and kind; nothing deeper is copied. */
-static void push_whole(lua_State *l, int index, const struct neap_kind *k)
+/* The table at <index>, an absolute one, once more (nil: an empty one); nothing deeper is copied. */
+static void push_copy(lua_State *l, int index)
 {
-    char version[160];
-    luaL_checktype(l, index, LUA_TTABLE);
     lua_newtable(l);
+    if (lua_isnil(l, index))
+        return;
     lua_pushnil(l);
     while (lua_next(l, index)) {
         lua_pushvalue(l, -2);
         lua_insert(l, -2);
         lua_rawset(l, -4);
     }
+}
+
+/* Of the copy on top: metadata.name, which an applied object must say, is <name> where it is left out. */
+static void complete_name(lua_State *l, const char *name)
+{
+    lua_getfield(l, -1, "metadata");
+    int metadata = lua_gettop(l);
+    if (lua_isnil(l, metadata) || lua_istable(l, metadata)) {
+        push_copy(l, metadata);
+        if (lua_getfield(l, -1, "name") == LUA_TNIL) {
+            lua_pushstring(l, name);
+            lua_setfield(l, -3, "name");
+        }
+        lua_pop(l, 1);
+        lua_setfield(l, metadata - 1, "metadata");
+    }
+    lua_settop(l, metadata - 1);
+}
+
+/* The table at <index> once more with apiVersion, kind and name. */
+static void push_whole(lua_State *l, int index, const struct neap_kind *k, const char *name)
+{
+    char version[160];
+    luaL_checktype(l, index, LUA_TTABLE);
+    push_copy(l, index);
     neap_kind_api_version(k, version);
     lua_pushstring(l, version);
     lua_setfield(l, -2, "apiVersion");
     lua_pushstring(l, k->kind);
     lua_setfield(l, -2, "kind");
+    complete_name(l, name);
 }
 
 /* neap.apply(kind, namespace, name, object, {manager=, force=, subresource=}): server-side apply */
@@ -259,7 +285,7 @@ static int api_apply(lua_State *l)
         return luaL_argerror(l, 5, "subresource is \"status\" or none");
     lua_getfield(l, 5, "force");
     bool force = lua_toboolean(l, -1);
-    push_whole(l, 4, k);
+    push_whole(l, 4, k, luaL_checkstring(l, 3));
     struct write_request *w =
         request_new(l, NEAP_PATCH, k, luaL_optstring(l, 2, NULL), luaL_checkstring(l, 3));
     w->request.subresource = sub ? subs[0] : NULL;
