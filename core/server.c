@@ -1,87 +1,22 @@
 /* `neap server`: store, registry, identity, API on one port. */
-#include "server.h"
+#include "server_internal.h"
 
-#include <api/auth/auth.h>
-#include <api/http/http.h>
-#include <api/node/node.h>
-#include <api/rest/rest.h>
-#include <neap/admission.h>
-#include <neap/control.h>
 #include <neap/ip.h>
 #include <neap/log.h>
-#include <neap/plugin.h>
-#include <neap/sched.h>
 
 #include <errno.h>
-#include <limits.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { SCHED_PLUGINS_MAX = 32 };
-enum { DRAIN_MS = 5000, RENEW_LOOK_MAX_MS = 3600000 };
-
-/* A loop of its own for the controllers and one for the scheduler. */
-struct worker {
-    struct server *server;
-    struct neap_loop *loop;
-    struct neap_thread *thread;
-    struct neap_client *client;
-    struct neap_control *control;
-    struct neap_sched *sched;
-};
-
-struct server {
-    struct neap_config *config;
-    const char *data_dir;
-    char instance[7];
-    int lock_fd;
-    int64_t started_ns;
-    struct neap_loop *loop;
-    struct neap_plugin *store;
-    struct neap_registry *registry;
-    struct neap_pki *pki;
-    struct neap_auth *auth;
-    struct neap_rest *rest;
-    struct neap_admission_rules *rules;
-    struct neap_tls *tls;
-    struct neap_http_server *http;
-    struct neap_signal *signals[2];
-    struct neap_identity *system;
-    struct neap_node_dialer *dialer;
-    struct neap_node_proxy node_proxy;
-    char *agent_cert, *agent_key; /* shown to agents */
-    int64_t issued_ns;            /* wall time: when the certificates were made */
-    struct neap_timer *renewal;
-    char netns_buffer[PATH_MAX], node_name[256];
-    const char *netns;
-    struct worker control, sched;
-    struct neap_plugin *sched_plugins[SCHED_PLUGINS_MAX];
-    struct neap_sched_loaded sched_loaded[SCHED_PLUGINS_MAX];
-    size_t sched_plugin_count;
-    unsigned workers; /* that have not ended */
-    char address[64]; /* where it listens, without the port */
-    unsigned port;
-    int code;
-    bool stopping;
-};
-
-static const char *option(const struct server *s, const char *name)
-{
-    return neap_config_string(s->config, NULL, name);
-}
-
-static int64_t certificate_seconds(const struct server *s)
-{
-    return neap_config_int(s->config, NULL, "certificate_lifetime") / 1000;
-}
+enum { DRAIN_MS = 5000 };
 
 /* ---- store ---- */
 
 static int open_store(struct server *s, struct neap_err *err)
 {
     char plugins[PATH_MAX];
-    const char *name = option(s, "store");
-    neap_beside(option(s, "plugin_dir"), "plugins", plugins, sizeof(plugins));
+    const char *name = server_option(s, "store");
+    neap_beside(server_option(s, "plugin_dir"), "plugins", plugins, sizeof(plugins));
     int rc = neap_plugin_load(plugins, "store", name, s->config, &s->store, err);
     if (rc)
         return rc;
@@ -102,192 +37,9 @@ static int open_store(struct server *s, struct neap_err *err)
 
 /* ---- identity ---- */
 
-/* Listens at every address: where this machine itself finds it; NULL: at one only. */
-static const char *any_address(const char *address)
-{
-    return strcmp(address, "0.0.0.0") == 0 ? "127.0.0.1"
-           : strcmp(address, "::") == 0    ? "::1"
-                                           : NULL;
-}
-
-static int make_tls(struct server *s, struct neap_err *err)
-{
-    char service_ip[46], full[300], host[256] = "localhost";
-    const char *domain = option(s, "cluster_domain"), *advertise = option(s, "advertise");
-    snprintf(full, sizeof(full), "kubernetes.default.svc.%s", domain);
-    neap_cidr_text_at(option(s, "service_cidr"), 1, service_ip);
-    gethostname(host, sizeof(host) - 1);
-    const char *names[] = {"kubernetes",
-                           "kubernetes.default",
-                           "kubernetes.default.svc",
-                           full,
-                           "localhost",
-                           host,
-                           "127.0.0.1",
-                           "::1",
-                           service_ip,
-                           any_address(s->address) ? "127.0.0.1" : s->address,
-                           advertise ? advertise : "127.0.0.1",
-                           NULL};
-    struct neap_cert_request request = {.common_name = "kube-apiserver",
-                                        .names = names,
-                                        .valid_s = certificate_seconds(s),
-                                        .server = true};
-    char *cert = NULL, *key = NULL;
-    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
-    if (rc)
-        return rc;
-    struct neap_tls_config tls = {.cert_pem = cert,
-                                  .key_pem = key,
-                                  .ca_pem = neap_pki_ca_pem(s->pki),
-                                  .request_client_cert = true};
-    rc = s->tls ? neap_tls_reload(s->tls, &tls, err) : neap_tls_new(&tls, true, &s->tls, err);
-    free(cert);
-    free(key);
-    return rc;
-}
-
-static void base64(struct neap_buf *out, const char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = (const unsigned char *)text;
-    size_t len = strlen(text);
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i > 2 ? 3 : len - i;
-        unsigned v =
-            (unsigned)p[i] << 16 | (n > 1 ? (unsigned)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0);
-        neap_buf_char(out, digits[v >> 18]);
-        neap_buf_char(out, digits[v >> 12 & 63]);
-        neap_buf_char(out, n > 1 ? digits[v >> 6 & 63] : '=');
-        neap_buf_char(out, n > 2 ? digits[v & 63] : '=');
-    }
-}
-
-/* Who a kubeconfig is for. */
-struct user {
-    const char *file, *name;
-    const char *const *groups;
-    const char *const *serves; /* names of a certificate that also serves; NULL: none */
-    const char *address;       /* where it reaches us */
-};
-
-/* A kubeconfig with a certificate of its own, 0600. */
-static int write_kubeconfig(struct server *s, const struct user *u, struct neap_err *err)
-{
-    char path[PATH_MAX];
-    char *cert = NULL, *key = NULL;
-    struct neap_cert_request request = {.common_name = u->name,
-                                        .organizations = u->groups,
-                                        .names = u->serves,
-                                        .valid_s = certificate_seconds(s),
-                                        .server = u->serves,
-                                        .client = true};
-    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
-    if (rc)
-        return rc;
-    struct neap_buf b = NEAP_BUF_INIT;
-    const char *any = any_address(u->address), *address = any ? any : u->address;
-    bool v6 = strchr(address, ':');
-    neap_buf_str(&b,
-                 "apiVersion: v1\nkind: Config\nclusters:\n- name: neap\n  cluster:\n    server: ");
-    neap_buf_printf(&b, "https://%s%s%s:%u\n    certificate-authority-data: ", v6 ? "[" : "",
-                    address, v6 ? "]" : "", s->port);
-    base64(&b, neap_pki_ca_pem(s->pki));
-    neap_buf_printf(&b, "\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", u->name);
-    base64(&b, cert);
-    neap_buf_str(&b, "\n    client-key-data: ");
-    base64(&b, key);
-    neap_buf_printf(&b,
-                    "\ncontexts:\n- name: neap\n  context:\n    cluster: neap\n    user: %s\n"
-                    "current-context: neap\n",
-                    u->name);
-    snprintf(path, sizeof(path), "%s/%s", s->data_dir, u->file);
-    rc = neap_file_write_atomic(path, b.data, b.len, 0600);
-    neap_buf_done(&b);
-    free(cert);
-    free(key);
-    return rc < 0 ? neap_err_errno(err, -rc, "%s", path) : 0;
-}
-
-/* For kubectl, and for this node's agent: its certificate also serves the agent's API. */
-static int write_kubeconfigs(struct server *s, struct neap_err *err)
-{
-    static const char *const admins[] = {"system:masters", NULL}, *const nodes[] = {"system:nodes",
-                                                                                    NULL};
-    char name[300];
-    const char *serves[] = {s->node_name, "localhost", "127.0.0.1", "::1", NULL};
-    const char *advertise = option(s, "advertise");
-    struct user admin = {"admin.kubeconfig", "kubernetes-admin", admins, NULL, s->address};
-    struct user agent = {"agent.kubeconfig", name, nodes, serves,
-                         s->netns && advertise ? advertise : s->address};
-    snprintf(name, sizeof(name), "system:node:%s", s->node_name);
-    int rc = write_kubeconfig(s, &admin, err);
-    return rc ? rc : write_kubeconfig(s, &agent, err);
-}
-
-/* What is shown to agents; the old one, which the dialer borrows, goes when it has the new one. */
-static int issue_agent_certificate(struct server *s, struct neap_err *err)
-{
-    static const char *const masters[] = {"system:masters", NULL};
-    char *cert = NULL, *key = NULL;
-    struct neap_cert_request request = {.common_name = "kube-apiserver-kubelet-client",
-                                        .organizations = masters,
-                                        .valid_s = certificate_seconds(s),
-                                        .client = true};
-    int rc = neap_pki_issue(s->pki, &request, &cert, &key, err);
-    if (rc)
-        return rc;
-    if (s->dialer)
-        neap_node_dialer_renew(s->dialer, cert, key);
-    free(s->agent_cert);
-    free(s->agent_key);
-    s->agent_cert = cert;
-    s->agent_key = key;
-    return 0;
-}
-
-/* ---- renewal: the server's own, the kubeconfigs (agents and kubectl read them again), the one for agents ---- */
-
-static void renew(struct server *s)
-{
-    struct neap_err err = NEAP_ERR_INIT;
-    int rc = make_tls(s, &err);
-    if (!rc)
-        rc = write_kubeconfigs(s, &err);
-    if (!rc)
-        rc = issue_agent_certificate(s, &err);
-    if (rc) { /* again when it is looked at next */
-        NEAP_WARN("server", "certificates could not be renewed", "err=%s",
-                  neap_log_quote(err.message));
-        neap_err_done(&err);
-        return;
-    }
-    s->issued_ns = neap_clock_wall(&neap_clock_system);
-    NEAP_INFO("server", "certificates were renewed", "valid_s=%lld",
-              (long long)certificate_seconds(s));
-}
-
-/* By the wall clock, as they expire: a machine may have slept. */
-static void look_at_certificates(void *arg)
-{
-    struct server *s = arg;
-    int64_t age_s = (neap_clock_wall(&neap_clock_system) - s->issued_ns) / 1000000000;
-    if (age_s >= certificate_seconds(s) * 2 / 3)
-        renew(s);
-}
-
-static void start_renewal(struct server *s)
-{
-    uint64_t ms = (uint64_t)certificate_seconds(s) * 1000 / 20;
-    ms = ms > RENEW_LOOK_MAX_MS ? RENEW_LOOK_MAX_MS : ms;
-    s->issued_ns = neap_clock_wall(&neap_clock_system);
-    s->renewal = neap_timer_new(s->loop, look_at_certificates, s);
-    neap_timer_start(s->renewal, ms, ms);
-}
-
 static int open_dialer(struct server *s, struct neap_err *err)
 {
-    int rc = issue_agent_certificate(s, err);
+    int rc = server_issue_agent_certificate(s, err);
     if (rc)
         return rc;
     struct neap_node_dialer_options o = {.loop = s->loop,
@@ -308,7 +60,7 @@ static int open_identity(struct server *s, struct neap_err *err)
     char dir[PATH_MAX];
     snprintf(dir, sizeof(dir), "%s/pki", s->data_dir);
     snprintf(issuer, sizeof(issuer), "https://kubernetes.default.svc.%s",
-             option(s, "cluster_domain"));
+             server_option(s, "cluster_domain"));
     int rc = neap_pki_open(dir, &neap_clock_system, &s->pki, err);
     if (rc)
         return rc;
@@ -397,10 +149,10 @@ static const char *choose_protocol(void *arg, struct neap_call *c, const char *c
 static int listen_for_pods(struct server *s, struct neap_err *err)
 {
     char text[128];
-    const char *a = option(s, "advertise");
+    const char *a = server_option(s, "advertise");
     int fd = -1;
     /* [::] takes IPv4 as well, 0.0.0.0 no IPv6 */
-    bool any = a && any_address(s->address) && (strchr(s->address, ':') || !strchr(a, ':'));
+    bool any = a && server_any_address(s->address) && (strchr(s->address, ':') || !strchr(a, ':'));
     if (!a || (!s->netns && (any || strcmp(a, s->address) == 0)))
         return 0;
     snprintf(text, sizeof(text), strchr(a, ':') ? "[%s]:%u" : "%s:%u", a, s->port);
@@ -441,12 +193,12 @@ static void raise_file_limit(void)
 static int open_rules(struct server *s, struct neap_err *err)
 {
     char scripts[PATH_MAX];
-    neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    neap_beside(server_option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
     struct neap_admission_options o = {.loop = s->loop,
                                        .clock = &neap_clock_system,
                                        .rand = &neap_rand_system,
                                        .script_dir = scripts,
-                                       .user_script_dir = option(s, "user_script_dir")};
+                                       .user_script_dir = server_option(s, "user_script_dir")};
     return neap_admission_open(&o, &s->rules, err);
 }
 
@@ -456,7 +208,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
     if (rc)
         return rc;
     unsigned first = 30000, last = 32767;
-    sscanf(option(s, "node_ports"), "%u-%u", &first, &last);
+    sscanf(server_option(s, "node_ports"), "%u-%u", &first, &last);
     struct neap_rest_options r = {
         .loop = s->loop,
         .registry = s->registry,
@@ -465,7 +217,7 @@ static int open_api(struct server *s, int fd, struct neap_err *err)
         .rand = &neap_rand_system,
         .admission = neap_admission_hooks(s->rules),
         .node_proxy = &s->node_proxy,
-        .service_cidr = option(s, "service_cidr"),
+        .service_cidr = server_option(s, "service_cidr"),
         .node_port_first = first,
         .node_port_last = last,
         .token_seconds_max =
@@ -527,13 +279,13 @@ static struct neap_sched_options sched_options(const struct server *s)
         .client = s->sched.client,
         .clock = &neap_clock_system,
         .rand = &neap_rand_system,
-        .scheduler_name = option(s, "scheduler_name"),
-        .disabled = option(s, "scheduler_disabled"),
-        .weights = option(s, "scheduler_weights"),
+        .scheduler_name = server_option(s, "scheduler_name"),
+        .disabled = server_option(s, "scheduler_disabled"),
+        .weights = server_option(s, "scheduler_weights"),
         .nodes_percent = (unsigned)neap_config_int(s->config, NULL, "scheduler_nodes_percent"),
         .loaded = s->sched_loaded,
         .loaded_count = s->sched_plugin_count,
-        .script_dir = option(s, "scheduler_script_dir"),
+        .script_dir = server_option(s, "scheduler_script_dir"),
         .script_budget_ms = (uint64_t)neap_config_int(s->config, NULL, "scheduler_script_budget")};
 }
 
@@ -566,8 +318,8 @@ static int load_sched_plugin(struct server *s, const char *dir, const char *name
 static int open_sched(struct server *s, struct neap_err *err)
 {
     char dir[PATH_MAX], name[128];
-    neap_beside(option(s, "plugin_dir"), "plugins", dir, sizeof(dir));
-    for (const char *p = option(s, "scheduler_plugins"); p && *p;) {
+    neap_beside(server_option(s, "plugin_dir"), "plugins", dir, sizeof(dir));
+    for (const char *p = server_option(s, "scheduler_plugins"); p && *p;) {
         p += strspn(p, ", ");
         size_t n = strcspn(p, ", ");
         snprintf(name, sizeof(name), "%.*s", (int)(n < 127 ? n : 127), p);
@@ -591,7 +343,7 @@ static void worker_open(struct server *s, struct worker *w, const char *name)
 static int start_workers(struct server *s, struct neap_err *err)
 {
     char scripts[PATH_MAX];
-    neap_beside(option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
+    neap_beside(server_option(s, "script_dir"), "scripts", scripts, sizeof(scripts));
     if (neap_config_bool(s->config, NULL, "scheduler")) {
         worker_open(s, &s->sched, "sched");
         int wrong = open_sched(s, err);
@@ -609,7 +361,7 @@ static int start_workers(struct server *s, struct neap_err *err)
                                      .rand = &neap_rand_system,
                                      .script_dir = scripts,
                                      .ca_pem = neap_pki_ca_pem(s->pki),
-                                     .user_script_dir = option(s, "user_script_dir")};
+                                     .user_script_dir = server_option(s, "user_script_dir")};
     int rc = neap_control_start(&o, &s->control.control, err);
     if (rc)
         return rc;
@@ -680,7 +432,7 @@ static void ready(void *arg, const struct neap_err *err)
 
 static int listen_address(struct server *s, int *fd, struct neap_err *err)
 {
-    const char *text = option(s, "listen"), *colon = strrchr(text, ':');
+    const char *text = server_option(s, "listen"), *colon = strrchr(text, ':');
     int rc = neap_http_bind(text, fd, &s->port, err);
     size_t n = colon ? (size_t)(colon - text) : 0;
     if (n && text[0] == '[') {
@@ -698,7 +450,7 @@ static int start(struct server *s, struct neap_err *err)
     static const char *const system_groups[] = {"system:masters", "system:authenticated", NULL};
     static const int signals[] = {SIGTERM, SIGINT};
     int fd = -1;
-    s->data_dir = option(s, "data_dir");
+    s->data_dir = server_option(s, "data_dir");
     raise_file_limit();
     neap_node_name(s->config, s->node_name);
     int rc = neap_netns_path(s->config, s->netns_buffer, sizeof(s->netns_buffer), &s->netns, err);
@@ -716,9 +468,9 @@ static int start(struct server *s, struct neap_err *err)
     if (!rc)
         rc = open_identity(s, err);
     if (!rc)
-        rc = make_tls(s, err);
+        rc = server_make_tls(s, err);
     if (!rc)
-        rc = write_kubeconfigs(s, err);
+        rc = server_write_kubeconfigs(s, err);
     if (rc) {
         if (fd >= 0)
             close(fd);
@@ -730,13 +482,13 @@ static int start(struct server *s, struct neap_err *err)
     rc = open_dialer(s, err);
     if (rc)
         return rc;
-    start_renewal(s);
+    server_start_renewal(s);
     rc = open_api(s, fd, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < 2; i++)
         s->signals[i] = neap_signal_new(s->loop, signals[i], on_signal, s);
-    const char *advertise = option(s, "advertise");
+    const char *advertise = server_option(s, "advertise");
     neap_rest_bootstrap(s->rest, advertise ? advertise : s->address, s->port, ready, s);
     return 0;
 }
