@@ -152,8 +152,40 @@ static int usage(FILE *to, int code)
             NEAP_VERSION);
     for (size_t i = 0; i < NEAP_ARRAY_LEN(commands); i++)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\nOptions and their meaning: neap config print. A file: --config FILE (YAML).\n");
+    fprintf(to, "\nOptions and their meaning: neap COMMAND --help, neap config print. A file: "
+                "--config FILE (YAML).\n");
     return code;
+}
+
+/* Before the "--" behind which a command's own words stand. */
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+static void print_options(const struct neap_option *table)
+{
+    for (; table->name; table++) {
+        printf("  --");
+        for (const char *p = table->name; *p; p++)
+            putchar(*p == '_' ? '-' : *p);
+        printf("%s%s\n        %s\n", table->dflt ? " " : "", table->dflt ? table->dflt : "",
+               table->help);
+    }
+}
+
+static int command_usage(const struct command *c)
+{
+    printf("usage: neap %s [--option VALUE]...\n\n  %s\n", c->name, c->help);
+    if (c->tables[0])
+        printf("\nOptions, with what they are when not given (one set serves all commands; also "
+               "keys of --config FILE):\n");
+    for (size_t i = 0; i < NEAP_ARRAY_LEN(c->tables) && c->tables[i]; i++)
+        print_options(c->tables[i]);
+    return 0;
 }
 
 static const char *config_file(int argc, char **argv)
@@ -239,7 +271,8 @@ int main(int argc, char **argv)
         return usage(stdout, 0);
     for (size_t i = 0; i < NEAP_ARRAY_LEN(commands); i++)
         if (strcmp(commands[i].name, argv[1]) == 0)
-            return run(&commands[i], argc - 2, argv + 2);
+            return asks_for_help(argc - 2, argv + 2) ? command_usage(&commands[i])
+                                                     : run(&commands[i], argc - 2, argv + 2);
     fprintf(stderr, "neap: unknown command \"%s\"\n", argv[1]);
     return usage(stderr, 2);
 }

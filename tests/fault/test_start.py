@@ -44,6 +44,20 @@ def check_works(report, name, directory):
     report.check(name + ": the next start works", code == 201 and server.stop() == 0, code)
 
 
+def check_help(report, directory):
+    """Every command tells what it takes, wherever it is asked, and does nothing else."""
+    _, _, (out, _) = ended([NEAP, "--help"])
+    names = [x.split()[0] for x in out.decode().splitlines() if x.startswith("  ")]
+    report.check("help: there are commands", "server" in names and "exec" in names, out)
+    for name in names:
+        code, _, said = ended([NEAP, name, "--help"])
+        report.check("help: " + name, code == 0 and said[0].startswith(b"usage: neap " + name.encode()) and not said[1],
+                     (code, said))
+    code, _, said = ended(command("server", directory, "-h"))
+    report.check("help: options and their defaults", code == 0 and b"--history-bytes 67108864" in said[0] and
+                 not os.listdir(directory), (code, said))
+
+
 def check_port(report, directory):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -155,6 +169,8 @@ def check_full_later(report, disk):
 def main():
     report = Report()
     with tempfile.TemporaryDirectory(prefix="neap-start-") as top:
+        os.mkdir(top + "/help", 0o700)
+        check_help(report, top + "/help")
         check_port(report, top + "/port")
         os.mkdir(top + "/newer", 0o700)
         check_newer(report, top + "/newer")
