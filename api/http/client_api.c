@@ -193,9 +193,10 @@ static void api_close(struct neap_client *client)
 {
     struct client_api *api = client->self;
     neap_http_client_close(api->http);
-    while (!neap_list_empty(&api->requests))
-        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it sees no list_remove()
-        request_free(neap_list_entry(api->requests.next, struct api_request, link));
+    neap_list_foreach(&api->requests, l)
+    {
+        request_free(neap_list_entry(l, struct api_request, link));
+    }
     free(api);
 }
 
