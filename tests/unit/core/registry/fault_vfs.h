@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,12 +36,14 @@ struct fault_file {
 static struct {
     sqlite3_vfs vfs, *real;
     pthread_mutex_t lock;
-    enum fault_op op;         /* which operation fails: the <left>-th from now */
-    int left, code, os_errno; /* what sqlite is told, what the system would say */
-    int part;                 /* a write that fails has written so many bytes */
-    bool power_cut;           /* everything fails from then on */
-    bool fired, dead;
-    unsigned syncs_after; /* asked for between the fault and the end */
+    /* atomic: the test sets and reads them while the registry's writer works */
+    _Atomic(enum fault_op) op; /* which operation fails: the <left>-th from now */
+    atomic_int left;           /* counted down */
+    atomic_int code, os_errno; /* what sqlite is told, what the system would say */
+    atomic_int part;           /* a write that fails has written so many bytes */
+    atomic_bool power_cut;     /* everything fails from then on */
+    atomic_bool fired, dead;
+    atomic_uint syncs_after; /* asked for between the fault and the end */
     struct fault_disk disks[2];
     uint64_t seed;
 } fault;

@@ -10,13 +10,13 @@ enum { STEPS = 8, KEPT = 3, NAME = 16, CUT_ROUNDS = 2 };
 
 struct run {
     struct fixture *f;
-    bool died; /* the process would have ended */
+    atomic_bool died; /* the process would have ended */
     int result[STEPS];
     uint64_t revision[STEPS];
     int steps; /* that were tried */
 };
 
-static bool *died_flag;
+static atomic_bool *died_flag;
 
 static void note_fatal(struct neap_registry *r, const char *why)
 {
