@@ -3,6 +3,7 @@
 -- "Taints and Tolerations", "Pod Lifecycle: garbage collection of Pods", "Disruptions: pod disruption conditions".
 local workload = require("workload")
 local GRACE, GONE_S = 50, 40
+local LOOK_S = 10 -- Leases are looked at so often: to be told of each renewal would cost as much, and gain seconds
 local NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 local CONDITION_TAINTS = {
   MemoryPressure = "node.kubernetes.io/memory-pressure", DiskPressure = "node.kubernetes.io/disk-pressure",
@@ -188,6 +189,23 @@ local function evicts(node)
   return false
 end
 
+local seen = {} -- name of a node -> what it said last, and when that was seen here
+
+-- How long a node has said nothing, by Lease or status, as far as we have watched: what happened while nobody did (the
+-- whole cluster was off) is no silence of its.
+local function silence(node)
+  local name = node.metadata.name
+  local lease = neap.get("coordination.k8s.io/v1/leases", "kube-node-lease", name)
+  local ready = workload.condition(node, "Ready")
+  local said = (lease and lease.spec.renewTime or "") .. " " .. (ready and ready.lastHeartbeatTime or "")
+  local last = seen[name]
+  if not last or last.said ~= said then
+    last = { said = said, at = neap.now() }
+    seen[name] = last
+  end
+  return neap.now() - last.at
+end
+
 return neap.controller {
   name = "nodelifecycle",
   for_ = "v1/nodes",
@@ -201,22 +219,21 @@ return neap.controller {
   reconcile = function(_, name)
     local node = neap.get("v1/nodes", nil, name)
     if not node then
+      seen[name] = nil
       return bury(name)
     end
     absent[name] = nil
     if node.metadata.deletionTimestamp then
       return
     end
-    local lease = neap.get("coordination.k8s.io/v1/leases", "kube-node-lease", name)
-    local heard = lease and neap.seconds(lease.spec.renewTime) or neap.seconds(node.metadata.creationTimestamp)
-    local silent = (heard or 0) + GRACE <= neap.now()
+    local quiet = silence(node)
+    local silent = quiet >= GRACE
     if silent then
       mark_unknown(node)
       mark_pods(name)
       node = neap.get("v1/nodes", nil, name) or node
     end
     local wait = evict(node, write_taints(node, silent))
-    local until_silent = silent and GRACE or math.max(1, (heard or 0) + GRACE - neap.now())
-    return math.min(wait or until_silent, until_silent)
+    return math.min(wait or LOOK_S, LOOK_S)
   end,
 }
